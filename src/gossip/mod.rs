@@ -1,0 +1,44 @@
+//! Room 1: the wire. Peers, the checking stage, funding proofs.
+//!
+//! Owns the connections to Lightning peers and the decision what of their gossip is kept. Promises that every
+//! [`Fact`] it hands on has passed the rules of BOLT 7, with its signatures checked and its funding output proven
+//! where a bitcoind is configured. Knows nothing of journals, snapshots or wallets.
+
+mod message;
+
+pub use lightning::routing::gossip::NodeId;
+pub use message::{
+    ChannelAnnouncement, ChannelUpdate, Direction, Malformed, NodeAnnouncement, NodeDetails, Policy, ShortChannelId,
+    addresses_in,
+};
+
+/// Unix time in milliseconds. Rooms are handed it; only `serve` reads the system clock.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct UnixMs(pub u64);
+
+/// Something about the network that was checked and is worth keeping.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fact {
+    /// A channel was announced. `capacity_sat` is the value of its funding output where that was looked up, and
+    /// `None` where no bitcoind could be asked: the channel is then unproven.
+    Channel { announcement: ChannelAnnouncement, capacity_sat: Option<u64> },
+    /// One direction of an announced channel has a new policy, or repeats its old one.
+    Update(ChannelUpdate),
+    /// A node of an announced channel tells of itself.
+    Node(NodeAnnouncement),
+    /// A channel that was accepted unproven has been looked up since.
+    Proof { scid: ShortChannelId, capacity_sat: u64 },
+    /// A channel is no more.
+    Closed { scid: ShortChannelId, reason: Closing },
+    /// A peer has told us everything it knows.
+    SyncCompleted { peer: NodeId },
+}
+
+/// Why a channel was closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closing {
+    /// Neither direction was heard for longer than the retention.
+    Silent,
+    /// It had been accepted unproven, and a later look at the chain found no such funding output.
+    Unfunded,
+}

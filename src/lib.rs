@@ -1,0 +1,6 @@
+//! `rgsd` keeps Lightning wallets' fees fresh.
+
+pub mod gossip;
+pub mod history;
+pub mod journal;
+pub mod snapshot;
