@@ -4,17 +4,26 @@
 //! [`Fact`] it hands on has passed the rules of BOLT 7, with its signatures checked and its funding output proven
 //! where a bitcoind is configured. Knows nothing of journals, snapshots or wallets.
 
+pub mod check;
+mod clock;
+pub mod collector;
+pub mod funding;
+mod identity;
+mod intake;
 mod message;
+mod peers;
+pub mod sync;
+mod wire;
 
+pub use clock::{Clock, ShiftedClock, SystemClock, UnixMs};
+pub use identity::node_key;
 pub use lightning::routing::gossip::NodeId;
 pub use message::{
     ChannelAnnouncement, ChannelUpdate, Direction, Malformed, NodeAnnouncement, NodeDetails, Policy, ShortChannelId,
     addresses_in,
 };
-
-/// Unix time in milliseconds. Rooms are handed it; only `serve` reads the system clock.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct UnixMs(pub u64);
+pub use peers::{PeerAddress, PeerState};
+pub use wire::Secrets;
 
 /// Something about the network that was checked and is worth keeping.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,0 +1,189 @@
+//! The last gate: admission, in the order of arrival, of messages whose signatures are good; and what a funding
+//! proof sets free.
+
+use lightning::ln::msgs;
+use lightning::util::ser::Writeable;
+
+use super::super::funding::{Claim, Verdict, funding_script};
+use super::super::{
+    ChannelAnnouncement, ChannelUpdate, Closing, Direction, Fact, Malformed, NodeAnnouncement, NodeId,
+    ShortChannelId, UnixMs,
+};
+use super::signatures::Signed;
+use super::waiting::{Candidate, CandidateId};
+use super::{Checker, Outcome, Refusal};
+
+impl Checker {
+    /// A channel: to the waiting room with a question for the prover, or straight through where nobody can prove.
+    pub(super) fn admit_channel(
+        &mut self,
+        now: UnixMs,
+        peer: NodeId,
+        m: &msgs::ChannelAnnouncement,
+        outcome: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        self.pass_channel(now, &m.contents)?;
+        let announcement = ChannelAnnouncement::from_wire(wire(ChannelAnnouncement::TYPE, m))?;
+        if !self.rules.proofs {
+            if !self.unproven_rates.take(peer, now, &self.rules.limits) {
+                return Err(Refusal::UnprovenTooFast);
+            }
+            self.accept(now, Fact::Channel { announcement, capacity_sat: None }, outcome);
+            return Ok(());
+        }
+        let (scid, script) = (announcement.scid(), funding_script(&announcement.bitcoin_keys()));
+        let id = self.next_claim;
+        self.waiting.admit_channel(id, announcement, peer)?;
+        self.next_claim += 1;
+        outcome.claims.push(Claim { id, scid, script });
+        Ok(())
+    }
+
+    /// An update: to the known channel that its signer speaks for, else to the candidates that wait.
+    pub(super) fn admit_update(
+        &mut self,
+        now: UnixMs,
+        m: &msgs::ChannelUpdate,
+        signed: Signed,
+        outcome: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        let update = ChannelUpdate::from_wire(wire(ChannelUpdate::TYPE, m))?;
+        let Signed::By(signer) = signed else { return Err(Refusal::BadSignature) };
+        let (scid, direction) = (update.scid(), update.direction());
+        if self.known.channel(scid).is_some_and(|channel| channel.signer(direction) == signer) {
+            return self.admit_to_known(now, update, outcome);
+        }
+        if self.waiting.admit_update(&update, signer)? { Ok(()) } else { Err(Refusal::NoChannel) }
+    }
+
+    /// A node's announcement: through, if it has a known channel; else to the waiting room, if a candidate names it.
+    pub(super) fn admit_node(
+        &mut self,
+        now: UnixMs,
+        m: &msgs::NodeAnnouncement,
+        outcome: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        let announcement = NodeAnnouncement::from_wire(wire(NodeAnnouncement::TYPE, m))?;
+        if self.known.has_node(&announcement.node_id()) {
+            return self.admit_node_to_known(now, announcement, outcome);
+        }
+        if self.waiting.admit_node(&announcement)? { Ok(()) } else { Err(Refusal::NoChannel) }
+    }
+
+    /// Lets an update of a known channel through, or holds it until its direction may speak again.
+    pub(super) fn admit_to_known(
+        &mut self,
+        now: UnixMs,
+        update: ChannelUpdate,
+        outcome: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        let (scid, direction) = (update.scid(), update.direction());
+        self.fits_known(scid, direction, update.timestamp(), update.policy().htlc_maximum_msat)?;
+        let channel = self.known.channel_mut(scid).ok_or(Refusal::NoChannel)?;
+        let turn = channel.directions[direction as usize].take_turn(now.secs());
+        // Whatever was held is older: `fits_known` has looked.
+        if turn {
+            self.drop_held(scid, direction);
+            self.accept(now, Fact::Update(update), outcome);
+        } else if self.held.insert((scid, direction), update).is_some() {
+            self.tally.refuse(Refusal::Superseded);
+        }
+        Ok(())
+    }
+
+    fn drop_held(&mut self, scid: ShortChannelId, direction: Direction) {
+        if self.held.remove(&(scid, direction)).is_some() {
+            self.tally.refuse(Refusal::Superseded);
+        }
+    }
+
+    fn admit_node_to_known(
+        &mut self,
+        now: UnixMs,
+        announcement: NodeAnnouncement,
+        outcome: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        let heard = self.known.node_timestamp(&announcement.node_id());
+        if heard.is_some_and(|heard| heard >= announcement.timestamp()) {
+            return Err(Refusal::AlreadyKnown);
+        }
+        self.accept(now, Fact::Node(announcement), outcome);
+        Ok(())
+    }
+
+    /// A candidate's proof has settled: the channel goes through with all that waited for it, or none of it does.
+    pub(super) fn settle_candidate(&mut self, now: UnixMs, id: CandidateId, verdict: Verdict, outcome: &mut Outcome) {
+        let Some(candidate) = self.waiting.take(id) else { return };
+        match verdict {
+            Verdict::Proven { capacity_sat } => self.accept_candidate(now, candidate, capacity_sat, outcome),
+            Verdict::Refused(_) => self.refuse_candidate(now, candidate),
+        }
+    }
+
+    fn accept_candidate(&mut self, now: UnixMs, candidate: Candidate, capacity_sat: u64, outcome: &mut Outcome) {
+        let announcement = candidate.announcement.clone();
+        let nodes = announcement.nodes();
+        // A channel that stood here before, between other nodes, was reorganised away: its held updates go with it.
+        for direction in Direction::BOTH {
+            self.drop_held(announcement.scid(), direction);
+        }
+        self.accept(now, Fact::Channel { announcement, capacity_sat: Some(capacity_sat) }, outcome);
+        for update in candidate.into_updates() {
+            let admitted = self.admit_to_known(now, update, outcome);
+            self.count(admitted);
+        }
+        for node in &nodes {
+            if let Some(announcement) = self.waiting.release_node(node, true) {
+                let admitted = self.admit_node_to_known(now, announcement, outcome);
+                self.count(admitted);
+            }
+        }
+    }
+
+    fn refuse_candidate(&mut self, now: UnixMs, candidate: Candidate) {
+        let announcement = &candidate.announcement;
+        let nodes = announcement.nodes();
+        self.refused.remember(now, (announcement.scid(), announcement.bitcoin_keys()));
+        self.tally.refuse(Refusal::FundingRefused);
+        for _ in candidate.into_updates() {
+            self.tally.refuse(Refusal::ChannelRefused);
+        }
+        for node in &nodes {
+            if self.waiting.release_node(node, false).is_some() {
+                self.tally.refuse(Refusal::ChannelRefused);
+            }
+        }
+    }
+
+    /// A channel that was accepted unproven has been looked up.
+    pub(super) fn settle_late(&mut self, now: UnixMs, scid: ShortChannelId, verdict: Verdict, outcome: &mut Outcome) {
+        if self.known.channel(scid).is_none_or(|channel| channel.capacity_sat.is_some()) {
+            return;
+        }
+        let fact = match verdict {
+            Verdict::Proven { capacity_sat } => Fact::Proof { scid, capacity_sat },
+            Verdict::Refused(_) => Fact::Closed { scid, reason: Closing::Unfunded },
+        };
+        self.accept(now, fact, outcome);
+    }
+
+    fn count(&mut self, admitted: Result<(), Refusal>) {
+        if let Err(refusal) = admitted {
+            self.tally.refuse(refusal);
+        }
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(_: Malformed) -> Self {
+        Refusal::Malformed
+    }
+}
+
+/// A message's bytes with its type before them.
+fn wire(kind: u16, message: &impl Writeable) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(message.serialized_length() + 2);
+    bytes.extend_from_slice(&kind.to_be_bytes());
+    bytes.extend_from_slice(&message.encode());
+    bytes
+}

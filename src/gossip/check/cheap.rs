@@ -1,0 +1,209 @@
+//! The first gate: what can be refused without looking at a signature.
+
+use std::collections::{HashMap, HashSet};
+
+use lightning::ln::msgs;
+
+use super::super::{Direction, NodeId, ShortChannelId, UnixMs};
+use super::signatures::Job;
+use super::{Checker, Gossip, Heard, Refusal, STALE_AFTER_S};
+
+/// A `channel_update` stamped further ahead than this is refused, as LDK does.
+const AHEAD_AT_MOST_S: u32 = 24 * 3600;
+/// Undefined bytes in a message beyond which it is not kept; LDK does not relay such messages either.
+const EXCESS_AT_MOST: usize = 1024;
+/// All bitcoin there will be: LDK's limit for `htlc_maximum_msat`.
+const ALL_BITCOIN_MSAT: u64 = 21_000_000 * 100_000_000 * 1000;
+
+/// What a batch itself announces: later messages of the batch may speak of it, whether or not it is admitted.
+#[derive(Default)]
+struct Announced {
+    channels: HashMap<ShortChannelId, Vec<[NodeId; 2]>>,
+    nodes: HashSet<NodeId>,
+}
+
+/// Which of a batch's messages could be one another's copies.
+#[derive(PartialEq, Eq, Hash)]
+enum Subject {
+    Channel(ShortChannelId),
+    Update(ShortChannelId, Direction, u32),
+    Node(NodeId, u32),
+}
+
+impl Subject {
+    fn of(message: &Gossip) -> Self {
+        match message {
+            Gossip::Channel(m) => Self::Channel(ShortChannelId(m.contents.short_channel_id)),
+            Gossip::Update(m) => {
+                let m = &m.contents;
+                let direction = Direction::from_flags(m.channel_flags);
+                Self::Update(ShortChannelId(m.short_channel_id), direction, m.timestamp)
+            }
+            Gossip::Node(m) => Self::Node(m.contents.node_id, m.contents.timestamp),
+        }
+    }
+}
+
+impl Checker {
+    /// Counts out what can be refused at once; the rest are jobs for the signature gate, in order.
+    pub(super) fn refuse_cheaply(&mut self, now: UnixMs, batch: &[Heard]) -> Vec<Job> {
+        let mut announced = Announced::default();
+        let mut copies = HashMap::with_capacity(batch.len());
+        let mut jobs = Vec::with_capacity(batch.len());
+        for (index, heard) in batch.iter().enumerate() {
+            match self.pass_cheaply(now, &heard.message, &announced) {
+                Err(refusal) => self.tally.refuse(refusal),
+                Ok(signers) => {
+                    // Two peers may send the same message at nearly the same time. Only an exact copy shares its
+                    // original's fate: a forgery with the same timestamp must not push out the true message.
+                    let earlier = copies.insert(Subject::of(&heard.message), index);
+                    if earlier.is_some_and(|earlier| batch[earlier].message == heard.message) {
+                        self.tally.refuse(Refusal::AlreadyKnown);
+                        continue;
+                    }
+                    announced.add(&heard.message);
+                    jobs.push(Job { index, signers });
+                }
+            }
+        }
+        jobs
+    }
+
+    /// The keys that may have signed an update; none for the messages that name their signers themselves.
+    fn pass_cheaply(&mut self, now: UnixMs, message: &Gossip, announced: &Announced) -> Result<Vec<NodeId>, Refusal> {
+        match message {
+            Gossip::Channel(m) => self.pass_channel(now, &m.contents).map(|()| Vec::new()),
+            Gossip::Update(m) => self.pass_update(now, &m.contents, announced),
+            Gossip::Node(m) => self.pass_node(&m.contents, announced).map(|()| Vec::new()),
+        }
+    }
+
+    pub(super) fn pass_channel(&mut self, now: UnixMs, m: &msgs::UnsignedChannelAnnouncement) -> Result<(), Refusal> {
+        let scid = ShortChannelId(m.short_channel_id);
+        let nodes = [m.node_id_1, m.node_id_2];
+        let keys = [m.bitcoin_key_1, m.bitcoin_key_2];
+        if m.chain_hash != self.rules.chain {
+            return Err(Refusal::WrongChain);
+        }
+        if nodes[0] >= nodes[1] {
+            return Err(Refusal::NodesOutOfOrder);
+        }
+        if keys[0] == keys[1] {
+            return Err(Refusal::SameFundingKeys);
+        }
+        if m.excess_data.len() > EXCESS_AT_MOST {
+            return Err(Refusal::ExcessData);
+        }
+        // Only the chain can tell which of two channels at one place is real, so without proofs the first one stays.
+        if self.known.channel(scid).is_some_and(|known| known.nodes == nodes || !self.rules.proofs) {
+            return Err(Refusal::AlreadyKnown);
+        }
+        if self.waiting.has_channel(scid, &nodes, &keys) {
+            return Err(Refusal::AlreadyKnown);
+        }
+        if self.refused.contains(now, &(scid, keys)) {
+            return Err(Refusal::FundingRefused);
+        }
+        self.pass_size(&nodes)
+    }
+
+    fn pass_size(&self, nodes: &[NodeId; 2]) -> Result<(), Refusal> {
+        let limits = &self.rules.limits;
+        let new_nodes = nodes.iter().filter(|id| !self.known.has_node(id) && !self.waiting.has_node(id)).count();
+        let channels = self.known.channel_count() + self.waiting.candidate_count();
+        let nodes = self.known.node_count() + self.waiting.node_count() + new_nodes;
+        if channels >= limits.channels || nodes > limits.nodes { Err(Refusal::NetworkFull) } else { Ok(()) }
+    }
+
+    fn pass_update(
+        &self,
+        now: UnixMs,
+        m: &msgs::UnsignedChannelUpdate,
+        announced: &Announced,
+    ) -> Result<Vec<NodeId>, Refusal> {
+        if m.chain_hash != self.rules.chain {
+            return Err(Refusal::WrongChain);
+        }
+        if m.timestamp < now.secs().saturating_sub(STALE_AFTER_S) {
+            return Err(Refusal::Stale);
+        }
+        if m.timestamp > now.secs().saturating_add(AHEAD_AT_MOST_S) {
+            return Err(Refusal::FromTheFuture);
+        }
+        if m.htlc_maximum_msat > ALL_BITCOIN_MSAT {
+            return Err(Refusal::HtlcMaximum);
+        }
+        if m.excess_data.len() > EXCESS_AT_MOST {
+            return Err(Refusal::ExcessData);
+        }
+        let scid = ShortChannelId(m.short_channel_id);
+        let direction = Direction::from_flags(m.channel_flags);
+        self.signers(scid, direction, m, announced)
+    }
+
+    /// Everybody who may speak for this direction: the known channel's node and those of all that compete with it.
+    fn signers(
+        &self,
+        scid: ShortChannelId,
+        direction: Direction,
+        m: &msgs::UnsignedChannelUpdate,
+        announced: &Announced,
+    ) -> Result<Vec<NodeId>, Refusal> {
+        let mut refusal = Refusal::NoChannel;
+        let mut signers = Vec::new();
+        if let Some(channel) = self.known.channel(scid) {
+            match self.fits_known(scid, direction, m.timestamp, m.htlc_maximum_msat) {
+                Ok(()) => signers.push(channel.signer(direction)),
+                Err(unfit) => refusal = unfit,
+            }
+        }
+        if self.waiting.has_update(scid, direction, m.timestamp) {
+            refusal = Refusal::AlreadyKnown;
+        } else {
+            signers.extend(self.waiting.signers(scid, direction));
+        }
+        signers.extend(announced.channels.get(&scid).into_iter().flatten().map(|nodes| nodes[direction as usize]));
+        if signers.is_empty() { Err(refusal) } else { Ok(signers) }
+    }
+
+    /// Whether a known channel can take this update: newer than what it has, and within its capacity.
+    pub(super) fn fits_known(
+        &self,
+        scid: ShortChannelId,
+        direction: Direction,
+        timestamp: u32,
+        htlc_maximum_msat: u64,
+    ) -> Result<(), Refusal> {
+        let channel = self.known.channel(scid).ok_or(Refusal::NoChannel)?;
+        if channel.capacity_sat.is_some_and(|sat| htlc_maximum_msat > sat.saturating_mul(1000)) {
+            return Err(Refusal::HtlcMaximum);
+        }
+        let held = self.held.get(&(scid, direction)).is_some_and(|held| held.timestamp() >= timestamp);
+        if held || channel.directions[direction as usize].timestamp >= timestamp {
+            return Err(Refusal::AlreadyKnown);
+        }
+        Ok(())
+    }
+
+    fn pass_node(&self, m: &msgs::UnsignedNodeAnnouncement, announced: &Announced) -> Result<(), Refusal> {
+        if m.excess_data.len() + m.excess_address_data.len() > EXCESS_AT_MOST {
+            return Err(Refusal::ExcessData);
+        }
+        let id = m.node_id;
+        if !self.known.has_node(&id) && !self.waiting.has_node(&id) && !announced.nodes.contains(&id) {
+            return Err(Refusal::NoChannel);
+        }
+        let heard = self.known.node_timestamp(&id).max(self.waiting.node_timestamp(&id));
+        if heard.is_some_and(|heard| heard >= m.timestamp) { Err(Refusal::AlreadyKnown) } else { Ok(()) }
+    }
+}
+
+impl Announced {
+    fn add(&mut self, message: &Gossip) {
+        if let Gossip::Channel(m) = message {
+            let nodes = [m.contents.node_id_1, m.contents.node_id_2];
+            self.channels.entry(ShortChannelId(m.contents.short_channel_id)).or_default().push(nodes);
+            self.nodes.extend(nodes);
+        }
+    }
+}

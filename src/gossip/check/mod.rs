@@ -1,0 +1,227 @@
+//! The checking stage: what of the gossip is kept, decided once, with the clock passed in.
+//!
+//! A batch of messages goes through three gates. The cheap refusals come first, because on a live network most of
+//! what arrives has arrived before. Signatures come second, on all cores. Admission comes last, in the order of
+//! arrival: a channel to the waiting room until its funding is proven (or straight through where no bitcoind is
+//! configured), everything else to the channel it speaks of, whether that is known or still waits. Live gossip and
+//! recordings pass the same gates; no system clock is read and nothing is written.
+
+mod admit;
+mod cheap;
+mod known;
+mod limits;
+mod refusal;
+mod signatures;
+mod waiting;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bitcoin::constants::ChainHash;
+use bitcoin::secp256k1::{Secp256k1, VerifyOnly};
+use lightning::ln::msgs;
+
+use self::known::Known;
+pub use self::limits::Limits;
+use self::limits::{RefusedFundings, UnprovenRates};
+pub use self::refusal::{Refusal, Tally};
+pub use self::waiting::Capacity;
+use self::waiting::{CandidateId, WaitingRoom};
+use super::funding::{Claim, Settled};
+use super::{ChannelUpdate, Closing, Direction, Fact, NodeId, ShortChannelId, UnixMs};
+
+/// A `channel_update` older than this is refused (BOLT 7: two weeks).
+const STALE_AFTER_S: u32 = 14 * 24 * 3600;
+
+/// A gossip message as LDK reads it off the wire.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Gossip {
+    Channel(Box<msgs::ChannelAnnouncement>),
+    Update(Box<msgs::ChannelUpdate>),
+    Node(Box<msgs::NodeAnnouncement>),
+}
+
+impl Gossip {
+    /// About how many bytes it takes on the wire, to bound queues by.
+    pub fn approximate_len(&self) -> usize {
+        match self {
+            Gossip::Channel(m) => 432 + m.contents.excess_data.len(),
+            Gossip::Update(m) => 138 + m.contents.excess_data.len(),
+            Gossip::Node(m) => {
+                144 + 20 * m.contents.addresses.len()
+                    + m.contents.excess_address_data.len()
+                    + m.contents.excess_data.len()
+            }
+        }
+    }
+}
+
+/// A message, and the peer that sent it.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub peer: NodeId,
+    pub message: Gossip,
+}
+
+/// What the checking stage is set up with.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub chain: ChainHash,
+    /// Whether somebody will settle [`Claim`]s: with a bitcoind, a channel waits for its proof.
+    pub proofs: bool,
+    /// A channel silent for longer than this is closed.
+    pub retention: Duration,
+    pub limits: Limits,
+}
+
+/// What came of a step: facts for the journal, in order, and questions for the prover.
+#[derive(Default, Debug)]
+pub struct Outcome {
+    pub facts: Vec<Fact>,
+    pub claims: Vec<Claim>,
+    /// A bounded room was full and messages were lost: somebody should ask for a full sync later.
+    pub lost: bool,
+}
+
+/// The checking stage. See the module's words.
+pub struct Checker {
+    rules: Rules,
+    secp: Secp256k1<VerifyOnly>,
+    known: Known,
+    waiting: WaitingRoom,
+    /// Updates over their direction's rate: the newest of each, until its minute comes.
+    held: BTreeMap<(ShortChannelId, Direction), ChannelUpdate>,
+    refused: RefusedFundings,
+    unproven_rates: UnprovenRates,
+    late_claims: HashMap<CandidateId, ShortChannelId>,
+    next_claim: CandidateId,
+    tally: Tally,
+}
+
+impl Checker {
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            waiting: WaitingRoom::new(rules.limits.waiting),
+            rules,
+            secp: Secp256k1::verification_only(),
+            known: Known::default(),
+            held: BTreeMap::new(),
+            refused: RefusedFundings::default(),
+            unproven_rates: UnprovenRates::default(),
+            late_claims: HashMap::new(),
+            next_claim: 1,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes in what the journal holds, in its order, before the first [`check`](Self::check).
+    pub fn learn(&mut self, seen: UnixMs, fact: &Fact) {
+        self.known.learn(seen, fact);
+    }
+
+    /// The questions for the channels that were accepted unproven, once a bitcoind is there to answer them.
+    pub fn claim_unproven(&mut self) -> Vec<Claim> {
+        if !self.rules.proofs {
+            return Vec::new();
+        }
+        let mut unproven: Vec<_> = self.known.unproven().map(|(scid, script)| (scid, *script)).collect();
+        unproven.sort_unstable_by_key(|(scid, _)| *scid);
+        let claims = unproven.into_iter().map(|(scid, script)| {
+            let id = self.next_claim;
+            self.next_claim += 1;
+            self.late_claims.insert(id, scid);
+            Claim { id, scid, script }
+        });
+        claims.collect()
+    }
+
+    /// Counts since the start.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Channels that were let through and are not closed.
+    pub fn channel_count(&self) -> usize {
+        self.known.channel_count()
+    }
+
+    /// Channels that wait for their funding proof.
+    pub fn waiting_channels(&self) -> usize {
+        self.waiting.candidate_count()
+    }
+
+    /// Messages in the waiting room.
+    pub fn waiting_messages(&self) -> usize {
+        self.waiting.messages()
+    }
+
+    /// Whether the waiting room is at most half full.
+    pub fn waiting_has_room(&self) -> bool {
+        self.waiting.is_half_empty()
+    }
+
+    /// Passes a batch through the gates, in the order of arrival.
+    pub fn check(&mut self, now: UnixMs, batch: Vec<Heard>) -> Outcome {
+        self.tally.received += batch.len() as u64;
+        let jobs = self.refuse_cheaply(now, &batch);
+        let signed = signatures::check_all(&self.secp, &batch, &jobs);
+        let mut outcome = Outcome::default();
+        for (job, signed) in jobs.iter().zip(signed) {
+            let heard = &batch[job.index];
+            let admitted = signed.ok_or(Refusal::BadSignature).and_then(|signed| match (&heard.message, signed) {
+                (Gossip::Channel(m), _) => self.admit_channel(now, heard.peer, m, &mut outcome),
+                (Gossip::Update(m), signer) => self.admit_update(now, m, signer, &mut outcome),
+                (Gossip::Node(m), _) => self.admit_node(now, m, &mut outcome),
+            });
+            if let Err(refusal) = admitted {
+                self.tally.refuse(refusal);
+                outcome.lost |= refusal == Refusal::WaitingRoomFull;
+            }
+        }
+        outcome
+    }
+
+    /// Takes in what the prover found out, and what waited for it.
+    pub fn settle(&mut self, now: UnixMs, settled: impl IntoIterator<Item = Settled>) -> Outcome {
+        let mut outcome = Outcome::default();
+        for Settled { id, verdict } in settled {
+            match self.late_claims.remove(&id) {
+                Some(scid) => self.settle_late(now, scid, verdict, &mut outcome),
+                None => self.settle_candidate(now, id, verdict, &mut outcome),
+            }
+        }
+        outcome
+    }
+
+    /// Lets through the held updates whose minute has come.
+    pub fn release_held(&mut self, now: UnixMs) -> Outcome {
+        let mut outcome = Outcome::default();
+        let held = std::mem::take(&mut self.held);
+        for update in held.into_values() {
+            let admitted = self.admit_to_known(now, update, &mut outcome);
+            if let Err(refusal) = admitted {
+                self.tally.refuse(refusal);
+            }
+        }
+        outcome
+    }
+
+    /// Closes the channels that have been silent for longer than the retention. It looks at every channel, so once
+    /// an hour will do.
+    pub fn close_silent(&mut self, now: UnixMs) -> Outcome {
+        let mut outcome = Outcome::default();
+        let retention_s = u32::try_from(self.rules.retention.as_secs()).unwrap_or(u32::MAX).max(STALE_AFTER_S);
+        for scid in self.known.silent_since(now.secs().saturating_sub(retention_s)) {
+            self.accept(now, Fact::Closed { scid, reason: Closing::Silent }, &mut outcome);
+        }
+        outcome
+    }
+
+    fn accept(&mut self, now: UnixMs, fact: Fact, outcome: &mut Outcome) {
+        if matches!(fact, Fact::Channel { .. } | Fact::Update(_) | Fact::Node(_)) {
+            self.tally.accepted += 1;
+        }
+        self.known.learn(now, &fact);
+        outcome.facts.push(fact);
+    }
+}

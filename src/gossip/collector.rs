@@ -1,0 +1,387 @@
+//! The collector: one thread that takes what arrives through the checking stage, and the tasks that feed it.
+//!
+//! Owns the peers' connections, the prover and the thread; all of them end at `stop`. Facts leave in order through
+//! the sink that the caller passes in. The sink may wait (a journal on a slow disk): then the intake fills, LDK
+//! reads less, and beyond the intake's bound messages are dropped, counted and asked for again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use bitcoin::secp256k1::PublicKey;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::check::{Checker, Heard, Outcome, Rules, Tally};
+use super::funding::{self, Prover, ProverStatus, Settled};
+use super::intake::{Arrival, Intake};
+use super::peers::{self, Board, PeerAddress, PeerState};
+use super::sync::{Ask, Step, Syncs};
+use super::wire::{self, Peers, Secrets, Wire};
+use super::{Clock, Fact, NodeId, UnixMs};
+
+/// The most messages that pass the checking stage at once.
+const BATCH: usize = 8_192;
+/// How often time is looked at when nothing arrives.
+const TICK: Duration = Duration::from_millis(200);
+/// How often LDK wants to be told that time passes.
+const LDK_TICK: Duration = Duration::from_secs(10);
+/// How often channels are looked through for silent ones.
+const SILENCE_CHECK: Duration = Duration::from_secs(3600);
+
+/// What the collector is set up with.
+pub struct Setup {
+    pub rules: Rules,
+    pub peers: Vec<PeerAddress>,
+    pub secrets: Secrets,
+    /// bitcoind's REST interface; with none, channels go through unproven.
+    pub bitcoind: Option<funding::Settings>,
+    /// Set while the journal has no room: messages are dropped then, and asked for again afterwards.
+    pub storage_full: Arc<AtomicBool>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where facts go.
+pub type Sink = Box<dyn FnMut(UnixMs, Vec<Fact>) -> Result<(), SinkClosed> + Send>;
+
+/// Nobody takes facts any more: the service is stopping.
+#[derive(Clone, Copy, Debug)]
+pub struct SinkClosed;
+
+/// How the collector fares.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    pub tally: Tally,
+    /// Messages dropped because a bounded queue, or the disk, was full.
+    pub dropped: u64,
+    /// Channels that wait for a funding proof, and all messages that wait with them.
+    pub waiting_channels: usize,
+    pub waiting_messages: usize,
+    pub channels: usize,
+    pub connected_peers: usize,
+    /// When a peer was last connected; `None` before the first.
+    pub last_connected: Option<UnixMs>,
+    /// Whether a full sync backs what the journal has: snapshots may be cut.
+    pub trusted: bool,
+}
+
+/// A running collector.
+pub struct Collector {
+    status: Arc<Mutex<Status>>,
+    board: Arc<Board>,
+    prover: Option<Prover>,
+}
+
+impl Collector {
+    /// Starts everything; `checker` and `syncs` know already what the journal knows. Tasks are tracked by `tasks`
+    /// and end at `stop`.
+    pub fn start(
+        setup: Setup,
+        mut checker: Checker,
+        syncs: Syncs,
+        sink: Sink,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let intake = Arc::new(Intake::default());
+        let board = Arc::new(Board::new(&setup.peers));
+        let wire = Arc::new(Wire::new(setup.rules.chain, Arc::clone(&intake)));
+        let manager = Arc::new(wire::peer_manager(Arc::clone(&wire), &setup.secrets, setup.clock.now()));
+        let prover = setup.bitcoind.map(|settings| start_prover(settings, &intake, tasks, stop)).transpose()?;
+        if let Some(prover) = &prover {
+            checker.claim_unproven().into_iter().for_each(|claim| prover.prove(claim));
+        }
+        let status = Arc::new(Mutex::new(Status { trusted: syncs.trusted(), ..Status::default() }));
+        let nudge = Arc::clone(&intake.drained);
+        tasks.spawn(drive_ldk(Arc::clone(&manager), Arc::clone(&nudge), stop.clone()));
+        for address in setup.peers {
+            let (manager, intake, board) = (Arc::clone(&manager), Arc::clone(&intake), Arc::clone(&board));
+            tasks.spawn(peers::keep(address, manager, intake, board, stop.clone()));
+        }
+        let worker = Worker {
+            intake: Arc::clone(&intake),
+            wire,
+            manager,
+            nudge,
+            checker,
+            syncs,
+            prover: prover.clone(),
+            sink,
+            clock: setup.clock,
+            storage_full: setup.storage_full,
+            status: Arc::clone(&status),
+            board: Arc::clone(&board),
+            was_full: false,
+            lost: false,
+            last_silence_check: UnixMs::default(),
+        };
+        spawn_worker(worker, intake, tasks, stop)?;
+        Ok(Self { status, board, prover })
+    }
+
+    /// How it fares now.
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The configured peers and their states.
+    pub fn peers(&self) -> Vec<(PeerAddress, PeerState)> {
+        self.board.rows()
+    }
+
+    /// How the prover fares, where there is one.
+    pub fn prover(&self) -> Option<ProverStatus> {
+        self.prover.as_ref().map(|prover| prover.status().borrow().clone())
+    }
+}
+
+fn start_prover(
+    settings: funding::Settings,
+    intake: &Arc<Intake>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<Prover> {
+    let (send, mut answers) = mpsc::unbounded_channel::<Settled>();
+    let (prover, task) = Prover::start(settings, send, stop.clone())?;
+    tasks.spawn(task);
+    let intake = Arc::clone(intake);
+    tasks.spawn(async move {
+        while let Some(settled) = answers.recv().await {
+            intake.event(Arrival::Settled(settled));
+        }
+    });
+    Ok(prover)
+}
+
+/// Tells LDK that time passes, and to look again when the intake has drained or something is to be sent.
+async fn drive_ldk(manager: Arc<Peers>, nudge: Arc<Notify>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(LDK_TICK);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = ticks.tick() => manager.timer_tick_occurred(),
+            () = nudge.notified() => {}
+        }
+        manager.process_events();
+    }
+    manager.disconnect_all_peers();
+}
+
+/// Runs the worker on a thread of its own, and a task that ends with it. A worker that ends by itself ends the
+/// service: its task cancels `stop`.
+fn spawn_worker(
+    worker: Worker,
+    intake: Arc<Intake>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let done = CancellationToken::new();
+    let guard = done.clone().drop_guard();
+    std::thread::Builder::new()
+        .name("collector".into())
+        .spawn(move || {
+            let _ended = guard;
+            worker.run();
+        })
+        .context("cannot start the collector's thread")?;
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = done.cancelled() => tracing::error!("the collector has ended by itself"),
+        }
+        intake.close();
+        stop.cancel();
+        done.cancelled().await;
+    });
+    Ok(())
+}
+
+struct Worker {
+    intake: Arc<Intake>,
+    wire: Arc<Wire>,
+    manager: Arc<Peers>,
+    nudge: Arc<Notify>,
+    checker: Checker,
+    syncs: Syncs,
+    prover: Option<Prover>,
+    sink: Sink,
+    clock: Arc<dyn Clock>,
+    storage_full: Arc<AtomicBool>,
+    status: Arc<Mutex<Status>>,
+    board: Arc<Board>,
+    was_full: bool,
+    /// Messages were lost to a full waiting room: a full sync is due when there is room again.
+    lost: bool,
+    last_silence_check: UnixMs,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut last_tick = UnixMs::default();
+        self.last_silence_check = self.clock.now();
+        while let Some(arrivals) = self.intake.take(BATCH, TICK) {
+            let now = self.clock.now();
+            if self.turn(now, arrivals, &mut last_tick).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn turn(&mut self, now: UnixMs, arrivals: Vec<Arrival>, last_tick: &mut UnixMs) -> Result<(), SinkClosed> {
+        self.process(now, arrivals)?;
+        if now.since(*last_tick) >= TICK || now < *last_tick {
+            *last_tick = now;
+            self.tick(now)?;
+        }
+        Ok(())
+    }
+
+    /// Takes arrivals in their order. Proofs go first: they speak of announcements from before.
+    fn process(&mut self, now: UnixMs, arrivals: Vec<Arrival>) -> Result<(), SinkClosed> {
+        let mut settled = Vec::new();
+        let mut others = Vec::with_capacity(arrivals.len());
+        for arrival in arrivals {
+            match arrival {
+                Arrival::Settled(answer) => settled.push(answer),
+                other => others.push(other),
+            }
+        }
+        let outcome = self.checker.settle(now, settled);
+        self.deliver(now, outcome)?;
+        let mut messages = Vec::with_capacity(others.len());
+        for arrival in others {
+            match arrival {
+                Arrival::Message(heard) => messages.push(heard),
+                event => {
+                    self.check(now, std::mem::take(&mut messages))?;
+                    self.event(now, event);
+                }
+            }
+        }
+        self.check(now, messages)
+    }
+
+    fn check(&mut self, now: UnixMs, messages: Vec<Heard>) -> Result<(), SinkClosed> {
+        messages.iter().for_each(|heard| self.syncs.heard(heard, now));
+        let outcome = self.checker.check(now, messages);
+        self.deliver(now, outcome)
+    }
+
+    fn deliver(&mut self, now: UnixMs, outcome: Outcome) -> Result<(), SinkClosed> {
+        self.lost |= outcome.lost;
+        if let Some(prover) = &self.prover {
+            outcome.claims.into_iter().for_each(|claim| prover.prove(claim));
+        }
+        if outcome.facts.is_empty() {
+            return Ok(());
+        }
+        self.syncs.accepted(now);
+        (self.sink)(now, outcome.facts)
+    }
+
+    fn event(&mut self, now: UnixMs, arrival: Arrival) {
+        match arrival {
+            Arrival::Connected { peer, queries } => {
+                let ask = self.syncs.connect(peer, now);
+                if ask == Ask::Full && !queries {
+                    tracing::warn!(%peer, "the peer does not answer gossip queries, so its full sync cannot be checked: \
+                        configure another peer as well");
+                }
+                let state = if ask == Ask::Full { PeerState::Syncing } else { PeerState::Connected };
+                tracing::info!(%peer, full_sync = ask == Ask::Full, "connected");
+                self.board.set(&peer, state);
+                self.wire.ask(&peer, ask, now);
+                self.nudge.notify_one();
+            }
+            Arrival::Disconnected(peer) | Arrival::Unreachable(peer) => self.syncs.disconnect(&peer),
+            Arrival::Inventory { peer, reply } => {
+                let (first, number) = (reply.first_blocknum, reply.number_of_blocks);
+                self.syncs.inventory(&peer, first, number, &reply.short_channel_ids, now);
+            }
+            Arrival::Message(_) | Arrival::Settled(_) => {} // taken by `process`
+        }
+    }
+
+    /// Does what time brings.
+    fn tick(&mut self, now: UnixMs) -> Result<(), SinkClosed> {
+        let held = self.checker.release_held(now);
+        self.deliver(now, held)?;
+        self.close_silent(now)?;
+        self.repay();
+        let unsettled = self.prover.as_ref().map_or(0, Prover::unsettled);
+        for step in self.syncs.tick(now, unsettled) {
+            match step {
+                Step::Completed { peer, channels } => {
+                    tracing::info!(%peer, channels, known = self.checker.channel_count(), "full sync complete");
+                    self.board.set(&peer, PeerState::Connected);
+                    (self.sink)(now, vec![Fact::SyncCompleted { peer }])?;
+                }
+                Step::Reconnect { peer, why } => self.reconnect(&peer, why),
+            }
+        }
+        self.publish(now);
+        Ok(())
+    }
+
+    fn close_silent(&mut self, now: UnixMs) -> Result<(), SinkClosed> {
+        if now.since(self.last_silence_check) < SILENCE_CHECK {
+            return Ok(());
+        }
+        self.last_silence_check = now;
+        let silent = self.checker.close_silent(now).facts;
+        if silent.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(channels = silent.len(), "closed channels that were silent for too long");
+        (self.sink)(now, silent)
+    }
+
+    /// Asks again for what a full queue, waiting room or disk has lost, once there is room.
+    fn repay(&mut self) {
+        let full = self.storage_full.load(Ordering::Relaxed);
+        if full != self.was_full {
+            self.was_full = full;
+            self.intake.pause(full);
+            self.lost |= !full;
+        }
+        let overflowed = self.intake.take_overflowed();
+        if full {
+            return; // everybody overflows; one full sync afterwards will do
+        }
+        for peer in overflowed {
+            self.syncs.owe(peer);
+            self.reconnect(&peer, "its messages overflowed the queue");
+        }
+        if self.lost && self.checker.waiting_has_room() {
+            if let Some(peer) = self.syncs.owe_any() {
+                self.lost = false;
+                self.reconnect(&peer, "messages were lost while there was no room for them");
+            }
+        }
+    }
+
+    fn reconnect(&self, peer: &NodeId, why: &str) {
+        if let Ok(key) = PublicKey::from_slice(peer.as_slice()) {
+            tracing::info!(%peer, "reconnecting for a full sync: {why}");
+            self.manager.disconnect_by_node_id(key);
+        }
+    }
+
+    fn publish(&self, now: UnixMs) {
+        let connected = self.syncs.connected_count();
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.tally.clone_from(self.checker.tally());
+        status.dropped = self.intake.dropped();
+        status.waiting_channels = self.checker.waiting_channels();
+        status.waiting_messages = self.checker.waiting_messages();
+        status.channels = self.checker.channel_count();
+        status.connected_peers = connected;
+        if connected > 0 {
+            status.last_connected = Some(now);
+        }
+        status.trusted = self.syncs.trusted();
+    }
+}

@@ -1,0 +1,140 @@
+//! The queue between LDK's callbacks, which must never block, and the collector's thread.
+//!
+//! Bounded in bytes. From a low mark on it asks LDK to read less (`processing_queue_high`), which pauses peers that
+//! send announcements; beyond the bound messages are dropped and counted, and their peer is noted, so that it can
+//! be asked for everything again. While the journal has no room, messages are dropped as well.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lightning::ln::msgs::ReplyChannelRange;
+use tokio::sync::Notify;
+
+use super::NodeId;
+use super::check::Heard;
+use super::funding::Settled;
+
+/// Bytes from which LDK is asked to read less, and below which it may go on.
+const HIGH_BYTES: usize = 8 << 20;
+const LOW_BYTES: usize = 2 << 20;
+/// Bytes beyond which messages are dropped.
+const FULL_BYTES: usize = 64 << 20;
+
+/// What reaches the collector, in the order in which it happened.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// A peer has connected; it answers `query_channel_range` or it does not.
+    Connected { peer: NodeId, queries: bool },
+    /// A connection was lost.
+    Disconnected(NodeId),
+    /// A connection could not be made.
+    Unreachable(NodeId),
+    /// A part of a peer's inventory.
+    Inventory { peer: NodeId, reply: ReplyChannelRange },
+    /// A gossip message.
+    Message(Heard),
+    /// An answer of the prover.
+    Settled(Settled),
+}
+
+#[derive(Default)]
+struct Queue {
+    arrivals: VecDeque<Arrival>,
+    bytes: usize,
+    /// Peers of which messages were dropped.
+    overflowed: BTreeSet<NodeId>,
+    closed: bool,
+}
+
+/// The queue. See the module's words.
+#[derive(Default)]
+pub(super) struct Intake {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    high: AtomicBool,
+    paused: AtomicBool,
+    dropped: AtomicU64,
+    /// Told when the queue has drained and LDK should look again.
+    pub drained: Arc<Notify>,
+}
+
+impl Intake {
+    /// Takes a message in, or drops and counts it.
+    pub fn message(&self, heard: Heard) {
+        let len = heard.message.approximate_len();
+        let mut queue = self.lock();
+        if self.paused.load(Ordering::Relaxed) || queue.bytes + len > FULL_BYTES {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            queue.overflowed.insert(heard.peer);
+            return;
+        }
+        queue.bytes += len;
+        if queue.bytes > HIGH_BYTES {
+            self.high.store(true, Ordering::Relaxed);
+        }
+        self.put(queue, Arrival::Message(heard));
+    }
+
+    /// Takes in anything else. These are few, or bounded by who sends them.
+    pub fn event(&self, arrival: Arrival) {
+        self.put(self.lock(), arrival);
+    }
+
+    fn put(&self, mut queue: MutexGuard<'_, Queue>, arrival: Arrival) {
+        queue.arrivals.push_back(arrival);
+        if queue.arrivals.len() == 1 {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Waits for arrivals, for `patience` at most, and takes up to `at_most` of them. `None` once closed.
+    pub fn take(&self, at_most: usize, patience: Duration) -> Option<Vec<Arrival>> {
+        let queue = self.lock();
+        let waited = self.filled.wait_timeout_while(queue, patience, |q| q.arrivals.is_empty() && !q.closed);
+        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if queue.closed {
+            return None;
+        }
+        let many = queue.arrivals.len().min(at_most);
+        let taken: Vec<_> = queue.arrivals.drain(..many).collect();
+        let bytes = taken.iter().map(|a| if let Arrival::Message(h) = a { h.message.approximate_len() } else { 0 });
+        queue.bytes -= bytes.sum::<usize>();
+        if queue.bytes < LOW_BYTES && self.high.swap(false, Ordering::Relaxed) {
+            self.drained.notify_one();
+        }
+        Some(taken)
+    }
+
+    /// The peers of which messages were dropped since the last call.
+    pub fn take_overflowed(&self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut self.lock().overflowed)
+    }
+
+    /// Whether LDK should read less.
+    pub fn is_high(&self) -> bool {
+        self.high.load(Ordering::Relaxed)
+    }
+
+    /// Drops all messages from now on, or no longer.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Messages dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Ends the collector's waiting; what is still queued is given up (peers will be asked again).
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // A panic elsewhere cannot leave the queue half-changed: every change is one push or one drain.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
