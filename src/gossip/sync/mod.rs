@@ -15,6 +15,9 @@
 //! The first sync also waits for the other peers that are still telling, for up to twice the time that the first
 //! one took and ten seconds. A peer that makes no progress for a minute has stalled: another one is asked.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
