@@ -8,11 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
 use bitcoin::secp256k1::PublicKey;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::check::{Checker, Heard, Outcome, Rules, Tally};
 use super::funding::{self, Prover, ProverStatus, Settled};
@@ -21,6 +19,7 @@ use super::peers::{self, Board, PeerAddress, PeerState};
 use super::sync::{Ask, Step, Syncs};
 use super::wire::{self, Peers, Secrets, Wire};
 use super::{Clock, Fact, NodeId, UnixMs};
+use crate::tasks::Tasks;
 
 /// The most messages that pass the checking stage at once.
 const BATCH: usize = 8_192;
@@ -75,30 +74,29 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts everything; `checker` and `syncs` know already what the journal knows. Tasks are tracked by `tasks`
-    /// and end at `stop`.
+    /// Starts everything; `checker` and `syncs` know already what the journal knows. Tasks belong to `tasks`
+    /// and end at its stop.
     pub fn start(
         setup: Setup,
         mut checker: Checker,
         syncs: Syncs,
         sink: Sink,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
+        tasks: &Tasks,
     ) -> anyhow::Result<Self> {
         let intake = Arc::new(Intake::default());
         let board = Arc::new(Board::new(&setup.peers));
         let wire = Arc::new(Wire::new(setup.rules.chain, Arc::clone(&intake)));
         let manager = Arc::new(wire::peer_manager(Arc::clone(&wire), &setup.secrets, setup.clock.now()));
-        let prover = setup.bitcoind.map(|settings| start_prover(settings, &intake, tasks, stop)).transpose()?;
+        let prover = setup.bitcoind.map(|settings| start_prover(settings, &intake, tasks)).transpose()?;
         if let Some(prover) = &prover {
             checker.claim_unproven().into_iter().for_each(|claim| prover.prove(claim));
         }
         let status = Arc::new(Mutex::new(Status { trusted: syncs.trusted(), ..Status::default() }));
         let nudge = Arc::clone(&intake.drained);
-        tasks.spawn(drive_ldk(Arc::clone(&manager), Arc::clone(&nudge), stop.clone()));
+        tasks.spawn("the driver of LDK", drive_ldk(Arc::clone(&manager), Arc::clone(&nudge), tasks.stop().clone()));
         for address in setup.peers {
             let (manager, intake, board) = (Arc::clone(&manager), Arc::clone(&intake), Arc::clone(&board));
-            tasks.spawn(peers::keep(address, manager, intake, board, stop.clone()));
+            tasks.spawn("a peer's keeper", peers::keep(address, manager, intake, board, tasks.stop().clone()));
         }
         let worker = Worker {
             intake: Arc::clone(&intake),
@@ -117,7 +115,16 @@ impl Collector {
             lost: false,
             last_silence_check: UnixMs::default(),
         };
-        spawn_worker(worker, intake, tasks, stop)?;
+        tasks.spawn_blocking("the collector", move || {
+            worker.run();
+            Ok(())
+        });
+        let stop = tasks.stop().clone();
+        tasks.spawn("the intake", async move {
+            stop.cancelled().await;
+            intake.close();
+            Ok(())
+        });
         Ok(Self { status, board, prover })
     }
 
@@ -140,23 +147,23 @@ impl Collector {
 fn start_prover(
     settings: funding::Settings,
     intake: &Arc<Intake>,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
+    tasks: &Tasks,
 ) -> anyhow::Result<Prover> {
     let (send, mut answers) = mpsc::unbounded_channel::<Settled>();
-    let (prover, task) = Prover::start(settings, send, stop.clone())?;
-    tasks.spawn(task);
+    let (prover, task) = Prover::start(settings, send, tasks.stop().clone())?;
+    tasks.spawn("the prover", async move { Ok(task.await?) });
     let intake = Arc::clone(intake);
-    tasks.spawn(async move {
+    tasks.spawn("the prover's answers", async move {
         while let Some(settled) = answers.recv().await {
             intake.event(Arrival::Settled(settled));
         }
+        Ok(())
     });
     Ok(prover)
 }
 
 /// Tells LDK that time passes, and to look again when the intake has drained or something is to be sent.
-async fn drive_ldk(manager: Arc<Peers>, nudge: Arc<Notify>, stop: CancellationToken) {
+async fn drive_ldk(manager: Arc<Peers>, nudge: Arc<Notify>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(LDK_TICK);
     loop {
         tokio::select! {
@@ -167,35 +174,6 @@ async fn drive_ldk(manager: Arc<Peers>, nudge: Arc<Notify>, stop: CancellationTo
         manager.process_events();
     }
     manager.disconnect_all_peers();
-}
-
-/// Runs the worker on a thread of its own, and a task that ends with it. A worker that ends by itself ends the
-/// service: its task cancels `stop`.
-fn spawn_worker(
-    worker: Worker,
-    intake: Arc<Intake>,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let done = CancellationToken::new();
-    let guard = done.clone().drop_guard();
-    std::thread::Builder::new()
-        .name("collector".into())
-        .spawn(move || {
-            let _ended = guard;
-            worker.run();
-        })
-        .context("cannot start the collector's thread")?;
-    let stop = stop.clone();
-    tasks.spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = done.cancelled() => tracing::error!("the collector has ended by itself"),
-        }
-        intake.close();
-        stop.cancel();
-        done.cancelled().await;
-    });
     Ok(())
 }
 

@@ -140,14 +140,14 @@ pub(super) async fn keep(
     intake: Arc<Intake>,
     board: Arc<Board>,
     stop: CancellationToken,
-) {
+) -> anyhow::Result<()> {
     let node = NodeId::from_pubkey(&address.node_id);
     let mut pauses = backoff().build();
     while !stop.is_cancelled() {
         board.set(&node, PeerState::Connecting);
         let since = Instant::now();
         let why = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             why = connect_until_lost(&address, &manager) => why,
         };
         if since.elapsed() >= GOOD_CONNECTION {
@@ -158,10 +158,11 @@ pub(super) async fn keep(
         board.set(&node, PeerState::Waiting { why });
         let pause = pauses.next().unwrap_or(BACKOFF_AT_MOST);
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(pause) => {}
         }
     }
+    Ok(())
 }
 
 fn backoff() -> ExponentialBuilder {
