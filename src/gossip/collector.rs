@@ -144,11 +144,7 @@ impl Collector {
     }
 }
 
-fn start_prover(
-    settings: funding::Settings,
-    intake: &Arc<Intake>,
-    tasks: &Tasks,
-) -> anyhow::Result<Prover> {
+fn start_prover(settings: funding::Settings, intake: &Arc<Intake>, tasks: &Tasks) -> anyhow::Result<Prover> {
     let (send, mut answers) = mpsc::unbounded_channel::<Settled>();
     let (prover, task) = Prover::start(settings, send, tasks.stop().clone())?;
     tasks.spawn("the prover", async move { Ok(task.await?) });

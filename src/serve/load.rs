@@ -1,0 +1,47 @@
+//! Starting from the journal: everything that is remembered is rebuilt from its entries, in one pass.
+
+use std::time::Instant;
+
+use crate::gossip::check::{Checker, Rules};
+use crate::gossip::{Fact, UnixMs};
+use crate::history::History;
+use crate::journal::{Event, Journal, Seq, read_ahead};
+
+/// What a journal tells the rooms at the start.
+pub(super) struct Remembered {
+    pub history: History,
+    pub checker: Checker,
+    /// When the last full sync was completed.
+    pub last_sync: Option<UnixMs>,
+    /// When the last message was accepted.
+    pub last_message: Option<UnixMs>,
+}
+
+/// Reads the whole journal.
+pub(super) fn remember(journal: &dyn Journal, rules: Rules) -> anyhow::Result<Remembered> {
+    let started = Instant::now();
+    let mut history = History::new();
+    let mut checker = Checker::new(rules);
+    let (mut last_sync, mut last_message) = (None, None);
+    let mut reader = journal.reader()?;
+    read_ahead(&mut *reader, Seq(0), |entry| {
+        match &entry.event {
+            Event::Fact(Fact::SyncCompleted { .. }) => last_sync = Some(entry.seen),
+            Event::Fact(fact) => {
+                checker.learn(entry.seen, fact);
+                last_message = Some(entry.seen);
+            }
+            Event::Epoch { .. } => {}
+        }
+        history.apply(&entry);
+    })?;
+    let size = history.size();
+    tracing::info!(
+        last_seq = history.last_seq().0,
+        channels = size.channels,
+        epochs = size.epochs,
+        "journal read in {:.1?}",
+        started.elapsed()
+    );
+    Ok(Remembered { history, checker, last_sync, last_message })
+}
