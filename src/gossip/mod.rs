@@ -4,6 +4,7 @@
 //! [`Fact`] it hands on has passed the rules of BOLT 7, with its signatures checked and its funding output proven
 //! where a bitcoind is configured. Knows nothing of journals, snapshots or wallets.
 
+pub mod funding;
 mod message;
 
 pub use lightning::routing::gossip::NodeId;
