@@ -1,0 +1,127 @@
+//! The prover's one loop: takes orders, keeps a few requests under way, hands out answers, tells how it is doing.
+
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::jobs::Done;
+use super::link::Link;
+use super::plan::{Notice, Plan};
+use super::rest::Rest;
+use super::{Order, ProverStatus, Settings, Settled};
+
+/// Requests under way at a time. bitcoind has 4 or 16 threads for them by default, and a queue of 16 or more.
+const IN_FLIGHT: usize = 8;
+
+/// Orders taken in one go.
+const ORDERS: usize = 1_024;
+
+pub(super) struct Actor {
+    rest: Arc<Rest>,
+    plan: Plan,
+    orders: mpsc::UnboundedReceiver<Order>,
+    settled: mpsc::UnboundedSender<Settled>,
+    publish: watch::Sender<ProverStatus>,
+    jobs: JoinSet<Done>,
+}
+
+impl Actor {
+    pub fn new(
+        settings: &Settings,
+        orders: mpsc::UnboundedReceiver<Order>,
+        settled: mpsc::UnboundedSender<Settled>,
+        publish: watch::Sender<ProverStatus>,
+    ) -> anyhow::Result<Self> {
+        let rest = Rest::new(&settings.rest_url, settings.timing.request, IN_FLIGHT)?;
+        let link = Link::new(settings.network, rest.place(), settings.timing);
+        let plan = Plan::new(link, settings.timing, ChaCha8Rng::from_rng(&mut rand::rng()));
+        Ok(Self { rest: Arc::new(rest), plan, orders, settled, publish, jobs: JoinSet::new() })
+    }
+
+    /// Runs until nobody gives orders or takes answers any more.
+    pub async fn run(mut self) {
+        let mut orders = Vec::with_capacity(ORDERS);
+        while self.turn().is_some() {
+            let wake = self.plan.next_wake(Instant::now()).filter(|_| self.jobs.len() < IN_FLIGHT);
+            tokio::select! {
+                taken = self.orders.recv_many(&mut orders, ORDERS) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    orders.drain(..).for_each(|order| self.obey(order));
+                }
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(done) => self.plan.finish(done, Instant::now()),
+                    Err(died) => std::panic::resume_unwind(died.into_panic()),
+                },
+                () = sleep_until(wake) => {}
+                () = self.settled.closed() => return,
+            }
+        }
+    }
+
+    /// Starts what can be started and tells what there is to tell. `None` if nobody listens.
+    fn turn(&mut self) -> Option<()> {
+        while self.jobs.len() < IN_FLIGHT {
+            let Some(job) = self.plan.next_job(Instant::now()) else { break };
+            let rest = Arc::clone(&self.rest);
+            self.jobs.spawn(async move { job.run(&rest).await });
+        }
+        let status = self.plan.status(self.rest.requests());
+        for notice in self.plan.take_notices() {
+            log(&notice, &status, &self.rest);
+        }
+        let settled = self.plan.take_settled();
+        let told = settled.into_iter().try_for_each(|settled| self.settled.send(settled).ok());
+        self.publish.send_if_modified(|published| {
+            let changed = *published != status;
+            *published = status;
+            changed
+        });
+        told
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Prove(claim) => self.plan.claim(claim, Instant::now()),
+            Order::Withdraw { id, scid } => self.plan.withdraw(id, scid),
+        }
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log(notice: &Notice, status: &ProverStatus, rest: &Rest) {
+    let waiting = status.pending;
+    match notice {
+        Notice::Lost => {
+            let problem = status.problem.as_deref().unwrap_or("bitcoind does not answer");
+            tracing::warn!(waiting, "{problem}; funding proofs wait until that is mended");
+        }
+        Notice::Found => {
+            let tip = status.tip_height.unwrap_or(0);
+            tracing::info!(waiting, tip, "bitcoind at {} answers", rest.place());
+            if let Some(height) = status.prune_height {
+                tracing::warn!("{}", pruned(height));
+            }
+        }
+        Notice::Failed(error) => tracing::warn!("{error}; the channels concerned wait and are tried again"),
+    }
+}
+
+/// What a pruned bitcoind means for the operator.
+fn pruned(height: u32) -> String {
+    format!(
+        "bitcoind is pruned: it has no blocks below {height}, so channels from before cannot be proven and wait; \
+         use a bitcoind without -prune (it must download the chain again)"
+    )
+}

@@ -1,0 +1,221 @@
+//! Funding proofs: is an announced channel's funding output really on the chain?
+//!
+//! Puts few and small questions to bitcoind's REST interface: block hashes in ranges, each touched block's
+//! transaction ids once, unspent outputs fifteen at a time; never a whole block. Owns the questions, their order
+//! and their retries, and every task that asks them; the checking stage owns the messages that wait.
+//!
+//! Promises that a claim is answered exactly once, unless it is withdrawn or the service stops, and is refused only
+//! for what bitcoind says of the chain: while bitcoind is unreachable, busy, still syncing, on another chain,
+//! pruned, or talks nonsense, claims wait. A proof needs the right script, six confirmations, and an output that
+//! is unspent at that moment.
+
+mod actor;
+mod board;
+mod cache;
+mod jobs;
+mod link;
+mod lookups;
+mod plan;
+mod rest;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bitcoin::Network;
+use bitcoin::hashes::{Hash, sha256};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{NodeId, ShortChannelId};
+
+/// A P2WSH `scriptPubKey`: version 0, a push of 32 bytes, the hash.
+pub type FundingScript = [u8; 34];
+
+/// A channel whose funding output is to be proven.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The caller's name for it, given back in [`Settled`].
+    pub id: u64,
+    pub scid: ShortChannelId,
+    /// The script that the output must have: [`funding_script`] of the announcement's keys.
+    pub script: FundingScript,
+}
+
+/// The script of the funding output of a channel with these keys: BOLT 3, "Funding Transaction Output", a 2-of-2
+/// with its keys in ascending order. Nobody has checked that the keys are points; with others no output exists.
+pub fn funding_script(bitcoin_keys: &[NodeId; 2]) -> FundingScript {
+    const OP_2: u8 = 0x52;
+    const PUSH_33: u8 = 0x21;
+    const OP_CHECKMULTISIG: u8 = 0xae;
+    let [a, b] = bitcoin_keys.each_ref().map(NodeId::as_slice);
+    let (first, second) = if a <= b { (a, b) } else { (b, a) };
+    let witness_script = [&[OP_2, PUSH_33], first, &[PUSH_33], second, &[OP_2, OP_CHECKMULTISIG]].concat();
+    let mut script = [0; 34];
+    script[1] = 32;
+    script[2..].copy_from_slice(sha256::Hash::hash(&witness_script).as_byte_array());
+    script
+}
+
+/// What the chain says of a claim.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The output is there, confirmed, unspent, and the channel's.
+    Proven {
+        capacity_sat: u64,
+    },
+    Refused(Refusal),
+}
+
+/// Why a claim is false.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Refusal {
+    /// The block holds fewer transactions than the short channel id says.
+    NoSuchTransaction,
+    /// The transaction has no such output, or it has been spent.
+    SpentOrMissing,
+    /// The output belongs to other keys.
+    WrongScript,
+    /// The unspent output of that transaction id is of another block.
+    WrongHeight,
+}
+
+/// A claim's answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settled {
+    pub id: u64,
+    pub verdict: Verdict,
+}
+
+/// Which bitcoind to ask, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `http://host:port`, with or without `/rest` at its end.
+    pub rest_url: String,
+    /// bitcoind must be on the same chain.
+    pub network: Network,
+    pub timing: Timing,
+}
+
+/// How long the prover waits for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// New claims are gathered until none has come for this long, so that one question serves several …
+    pub gather: Duration,
+    /// … but not for longer than this.
+    pub gather_at_most: Duration,
+    /// How often to ask where the chain stands, while something waits.
+    pub poll: Duration,
+    /// A request without an answer by then has failed.
+    pub request: Duration,
+    /// The first wait after a failure; doubles with each further one …
+    pub retry: Duration,
+    /// … up to this.
+    pub retry_at_most: Duration,
+    /// When to ask again for a block that bitcoind has pruned or not yet downloaded.
+    pub unavailable: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            gather: Duration::from_millis(100),
+            gather_at_most: Duration::from_secs(1),
+            poll: Duration::from_secs(10),
+            request: Duration::from_secs(10),
+            retry: Duration::from_secs(1),
+            retry_at_most: Duration::from_secs(60),
+            unavailable: Duration::from_secs(600),
+        }
+    }
+}
+
+/// How the prover is doing, as of bitcoind's last answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ProverStatus {
+    /// Whether bitcoind answers, on the right chain. False, too, before its first answer.
+    pub reachable: bool,
+    /// What keeps it from proving anything, in one sentence.
+    pub problem: Option<String>,
+    pub tip_height: Option<u32>,
+    /// bitcoind is still catching up with the chain for the first time, or after a long absence.
+    pub initial_block_download: bool,
+    /// On a pruned bitcoind: the lowest block that it still has.
+    pub prune_height: Option<u32>,
+    /// Claims that have no answer yet, for whatever reason.
+    pub pending: u64,
+    /// Those of `pending` that wait for blocks to be mined; bitcoind itself is up to date.
+    pub waiting_for_blocks: u64,
+    /// Those of `pending` whose blocks this bitcoind has pruned or not downloaded: they may wait for good.
+    pub unavailable: u64,
+    /// Claims answered since the start.
+    pub answered: u64,
+    /// Claims taken back since the start.
+    pub withdrawn: u64,
+    /// Requests sent to bitcoind since the start.
+    pub requests: u64,
+}
+
+/// A handle on the prover: takes claims, tells how it is doing. The prover stops when the last one is dropped.
+#[derive(Clone)]
+pub struct Prover {
+    orders: mpsc::UnboundedSender<Order>,
+    asked: Arc<AtomicU64>,
+    status: watch::Receiver<ProverStatus>,
+}
+
+/// What a handle tells the actor.
+enum Order {
+    Prove(Claim),
+    Withdraw { id: u64, scid: ShortChannelId },
+}
+
+impl Prover {
+    /// Starts the prover; answers go to `settled`. It ends at `stop`, or when nobody takes its answers any more.
+    pub fn start(
+        settings: Settings,
+        settled: mpsc::UnboundedSender<Settled>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let (publish, status) = watch::channel(ProverStatus::default());
+        let actor = actor::Actor::new(&settings, inbox, settled, publish)?;
+        let task = tokio::spawn(async move {
+            stop.run_until_cancelled(actor.run()).await;
+        });
+        Ok((Self { orders, asked: Arc::default(), status }, task))
+    }
+
+    /// Hands in a claim; never blocks. The caller bounds how many are unanswered.
+    pub fn prove(&self, claim: Claim) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        // An actor that has ended answers nothing: whoever owns its task notices.
+        let _ = self.orders.send(Order::Prove(claim));
+    }
+
+    /// Takes an unanswered claim back. Its answer may be on the way already.
+    pub fn withdraw(&self, id: u64, scid: ShortChannelId) {
+        let _ = self.orders.send(Order::Withdraw { id, scid });
+    }
+
+    /// How it is doing; changes are announced.
+    pub fn status(&self) -> watch::Receiver<ProverStatus> {
+        self.status.clone()
+    }
+
+    /// How many claims wait for bitcoind rather than for the chain: handed in, and not answered, withdrawn, waiting
+    /// for blocks to be mined, or of blocks that bitcoind does not have. A claim counts from the moment of
+    /// [`Self::prove`], so that 0 can be trusted.
+    pub fn unsettled(&self) -> u64 {
+        // The status first: what is handed in meanwhile makes the number too large, never too small.
+        let settled = {
+            let status = self.status.borrow();
+            status.answered + status.withdrawn + status.waiting_for_blocks + status.unavailable
+        };
+        self.asked.load(Ordering::SeqCst).saturating_sub(settled)
+    }
+}
