@@ -1,9 +1,34 @@
 //! Room 3: the history. What the network looked like at any recent epoch, built from journal entries alone.
+//!
+//! Owns the channels, policies and nodes through time, and what a [`View`] is (design 4.4). Promises that the view
+//! of an epoch never changes, whatever comes after it, and that the same entries give the same views on every
+//! machine. Pure: it does no I/O, reads no clock, and cannot fail on what a journal accepted; what makes no sense
+//! (an update of an unknown channel, say) it passes over, as a wallet would.
 
+mod channels;
+mod nodes;
+mod timeline;
+mod view;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::gossip::{NodeDetails, NodeId, Policy, ShortChannelId};
-use crate::journal::Epoch;
+use crate::gossip::{Fact, NodeDetails, NodeId, Policy, ShortChannelId, UnixMs};
+use crate::journal::{Entry, Epoch, Event, Seq};
+
+use channels::Channels;
+use nodes::Nodes;
+use timeline::Ordinal;
+
+/// A direction that was last heard longer ago than this is unknown: the official client forgets it then.
+pub const HEARD_FOR_S: u32 = 14 * 24 * 3600;
+
+/// How far back epochs are known. Seven days are promised; the eighth is for those who were told just in time.
+const KEEP_EPOCHS_S: u32 = 8 * 24 * 3600;
+
+/// How much superseded data may gather before it is swept out: so many items, and this share of what there is.
+const SWEEP_AFTER: usize = 32_768;
+const SWEEP_SHARE: usize = 8;
 
 /// The network at one epoch: every channel that a wallet starting there is told of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,4 +60,134 @@ pub struct ViewChannel {
     pub capacity_sat: Option<u64>,
     /// By [`Direction`](crate::gossip::Direction): what each end charges.
     pub policies: [Policy; 2],
+}
+
+/// The network through time, up to the last applied entry.
+#[derive(Debug, Default)]
+pub struct History {
+    channels: Channels,
+    nodes: Nodes,
+    epochs: VecDeque<Epoch>,
+    /// The number of the first in `epochs`.
+    first_epoch: Ordinal,
+    last_seq: Seq,
+    last_sync: Option<UnixMs>,
+    /// What was left after the last sweep.
+    swept_size: usize,
+}
+
+/// How much a history holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct Size {
+    /// Channels that are announced and not closed, heard or not.
+    pub channels: usize,
+    /// Nodes that are named by a channel or by themselves.
+    pub nodes: usize,
+    /// Values that have since been superseded: policies and node details.
+    pub versions: usize,
+    pub epochs: usize,
+}
+
+/// Where in time the next entry stands.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// The epoch that will be the first to contain it.
+    next: Ordinal,
+    /// The last epoch's timestamp; 0 before the first.
+    last_epoch: u32,
+}
+
+impl History {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Learns one entry. Entries come in the journal's order, each once.
+    pub fn apply(&mut self, entry: &Entry) {
+        self.last_seq = entry.seq;
+        let moment = self.moment();
+        match &entry.event {
+            Event::Fact(Fact::Update(update)) => self.channels.update(moment, update),
+            Event::Fact(Fact::Node(node)) => self.nodes.announce(moment.next, node),
+            Event::Fact(Fact::Channel { announcement, capacity_sat }) => {
+                let nodes = announcement.nodes().map(|id| self.nodes.index(id));
+                self.channels.announce(moment.next, announcement, nodes, *capacity_sat);
+            }
+            Event::Fact(Fact::Proof { scid, capacity_sat }) => self.channels.prove(moment.next, *scid, *capacity_sat),
+            Event::Fact(Fact::Closed { scid, .. }) => self.channels.close(moment.next, *scid),
+            Event::Fact(Fact::SyncCompleted { .. }) => self.last_sync = Some(entry.seen),
+            Event::Epoch { timestamp, rules } => {
+                self.cut(Epoch { timestamp: *timestamp, seq: entry.seq, rules: *rules });
+            }
+        }
+    }
+
+    /// The network at a known epoch; `None` when it is not among [`History::epochs`].
+    pub fn view(&self, epoch: &Epoch) -> Option<View> {
+        let place = self.epochs.binary_search_by_key(&epoch.timestamp, |known| known.timestamp).ok()?;
+        let known = self.epochs.get(place).filter(|known| *known == epoch)?;
+        Some(view::cut(&self.channels, &self.nodes, *known, self.first_epoch + place as Ordinal))
+    }
+
+    /// The known epochs: those of the last eight days, newest last.
+    pub fn epochs(&self) -> impl DoubleEndedIterator<Item = &Epoch> + ExactSizeIterator {
+        self.epochs.iter()
+    }
+
+    /// The newest epoch.
+    pub fn last_epoch(&self) -> Option<&Epoch> {
+        self.epochs.back()
+    }
+
+    /// The last entry that was applied.
+    pub fn last_seq(&self) -> Seq {
+        self.last_seq
+    }
+
+    /// When a peer had last told everything it knew.
+    pub fn last_sync(&self) -> Option<UnixMs> {
+        self.last_sync
+    }
+
+    pub fn size(&self) -> Size {
+        Size {
+            channels: self.channels.open(),
+            nodes: self.nodes.len(),
+            versions: self.channels.versions() + self.nodes.versions(),
+            epochs: self.epochs.len(),
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        let next = self.first_epoch + self.epochs.len() as Ordinal;
+        Moment { next, last_epoch: self.epochs.back().map_or(0, |epoch| epoch.timestamp) }
+    }
+
+    fn cut(&mut self, epoch: Epoch) {
+        if self.epochs.back().is_some_and(|last| last.timestamp >= epoch.timestamp) {
+            return; // No journal accepts that.
+        }
+        self.epochs.push_back(epoch);
+        let oldest = epoch.timestamp.saturating_sub(KEEP_EPOCHS_S);
+        while self.epochs.front().is_some_and(|first| first.timestamp < oldest) {
+            self.epochs.pop_front();
+            self.first_epoch += 1;
+        }
+        self.sweep();
+    }
+
+    /// Drops what no known epoch shows, once enough of it may have gathered: a sweep visits everything, so this
+    /// keeps its cost a small constant an entry.
+    fn sweep(&mut self) {
+        if self.held() < self.swept_size + self.swept_size / SWEEP_SHARE + SWEEP_AFTER {
+            return;
+        }
+        self.channels.sweep(self.first_epoch);
+        self.nodes.sweep(self.first_epoch);
+        self.swept_size = self.held();
+    }
+
+    fn held(&self) -> usize {
+        self.channels.held() + self.nodes.versions()
+    }
 }

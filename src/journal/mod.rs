@@ -1,6 +1,29 @@
 //! Room 2: the journal. An ordered, append-only, durable list of entries, numbered by [`Seq`].
+//!
+//! Owns what was heard: live gossip, recordings and epochs become entries here before any other room knows of
+//! them, and everything that is served is built from entries alone. Promises that an entry is durable once
+//! [`Journal::append`] has returned, that numbers are gapless when assigned and never reused, and that whatever
+//! happens to the process, the next start finds every entry that was committed. Knows nothing of snapshots.
+//!
+//! [`SqliteJournal`] is the journal in a local file, [`Writer`] the thread through which the service writes it,
+//! [`retention`] decides what it may forget.
+
+use std::fmt;
+use std::ops::ControlFlow;
 
 use crate::gossip::{Fact, UnixMs};
+
+pub mod codec;
+mod lock;
+mod read_ahead;
+pub mod retention;
+mod sqlite;
+mod writer;
+
+pub use lock::DataDirLock;
+pub use read_ahead::read_ahead;
+pub use sqlite::SqliteJournal;
+pub use writer::{Pace, Status, Writer};
 
 /// An entry's number: 1 for the first, without gaps as they are assigned. 0 means "before the first".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize)]
@@ -50,4 +73,79 @@ pub struct Entry {
     /// When this collector accepted it.
     pub seen: UnixMs,
     pub event: Event,
+}
+
+/// An entry that has no number yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Draft {
+    /// When this collector accepted it.
+    pub seen: UnixMs,
+    pub event: Event,
+}
+
+impl Draft {
+    /// The entry that this draft becomes under number `seq`.
+    pub fn numbered(self, seq: Seq) -> Entry {
+        Entry { seq, seen: self.seen, event: self.event }
+    }
+}
+
+/// Tells one journal from every other: random, drawn when the journal is created.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JournalId(pub [u8; 16]);
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why nothing was appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The storage has no room left. Nothing was written, and the same drafts may be tried again.
+    #[error("no room left for the journal: {0}")]
+    Full(String),
+    /// A wallet names an epoch by its timestamp, so none may repeat or go back.
+    #[error("an epoch at {given} does not come after the last one, at {last}")]
+    EpochNotNewer { last: u32, given: u32 },
+    /// Anything else; trying again is of no use.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// Reads entries, in order. Several readers of one journal may read in several threads, while it is being written.
+pub trait Reader: Send {
+    /// Hands every entry after `after` to `each`, oldest first, until the last one or until `each` breaks off.
+    /// Entries that are appended meanwhile may or may not be among them; what is, is whole and in order.
+    fn read(&self, after: Seq, each: &mut dyn FnMut(Entry) -> ControlFlow<()>) -> anyhow::Result<()>;
+}
+
+/// The journal's one writer.
+pub trait Journal: Reader {
+    /// Which journal this is.
+    fn id(&self) -> JournalId;
+
+    /// How many seconds past the aligned time this journal's epochs are stamped: 1 to 59, no multiple of 10.
+    fn epoch_offset_s(&self) -> u32;
+
+    /// The number of the last entry; `Seq(0)` in a new journal.
+    fn last_seq(&self) -> Seq;
+
+    /// Writes all of `drafts` or nothing; on return they are durable. The first gets the returned number, each
+    /// further one the next.
+    fn append(&mut self, drafts: &[Draft]) -> Result<Seq, AppendError>;
+
+    /// Removes the entries with these numbers; numbers that are not there are passed over, and the journal's last
+    /// entry stays, because the numbering goes on from it. Returns how many were removed: all or, on error, none.
+    fn forget(&mut self, seqs: &[Seq]) -> Result<usize, AppendError>;
+
+    /// Another reader, for another thread.
+    fn reader(&self) -> anyhow::Result<Box<dyn Reader>>;
 }

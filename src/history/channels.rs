@@ -1,0 +1,215 @@
+//! The channels, and what each direction charged through time.
+
+use std::collections::HashMap;
+
+use super::timeline::{Ordinal, Past, Timeline};
+use super::{HEARD_FOR_S, Moment};
+use crate::gossip::{ChannelAnnouncement, ChannelUpdate, Policy, ShortChannelId};
+
+/// No epoch yet.
+const NEVER: Ordinal = Ordinal::MAX;
+
+/// All channels that a known epoch may show.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    /// In no particular order; one short channel id may be there several times, each with a life of its own.
+    channels: Vec<Channel>,
+    /// The places of those that are not closed.
+    open: HashMap<ShortChannelId, u32>,
+    past: Past<Heard>,
+}
+
+/// A channel, from its announcement to its closing (or to another announcement in its place).
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub scid: ShortChannelId,
+    pub nodes: [u32; 2],
+    pub features: Box<[u8]>,
+    capacity_sat: u64,
+    /// The first epoch at which the capacity is known.
+    proven: Ordinal,
+    /// The first epoch that has it.
+    from: Ordinal,
+    /// The first epoch that has it no more.
+    until: Ordinal,
+    directions: [Timeline<Heard>; 2],
+}
+
+/// What a direction charges, as of its newest update.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Heard {
+    pub policy: Policy,
+    /// The update's, by its sender's clock.
+    pub timestamp: u32,
+    /// Within the epoch that began with it, it had another policy, too.
+    pub was_another: bool,
+}
+
+impl Channels {
+    /// Takes an announcement. One with other nodes than the channel that is there begins another channel; one with
+    /// the same nodes keeps what was heard and proven of it.
+    pub fn announce(
+        &mut self,
+        next: Ordinal,
+        announcement: &ChannelAnnouncement,
+        nodes: [u32; 2],
+        capacity_sat: Option<u64>,
+    ) {
+        let scid = announcement.scid();
+        let mut channel = Channel {
+            scid,
+            nodes,
+            features: announcement.features().into(),
+            capacity_sat: capacity_sat.unwrap_or(0),
+            proven: if capacity_sat.is_some() { next } else { NEVER },
+            from: next,
+            until: NEVER,
+            directions: Default::default(),
+        };
+        if let Some(before) = self.open.get(&scid).and_then(|place| self.channels.get_mut(*place as usize)) {
+            if before.nodes == nodes {
+                if before.features == channel.features {
+                    return capacity_sat.map_or((), |capacity_sat| before.prove(next, capacity_sat));
+                }
+                channel.inherit(before, next, &mut self.past);
+            }
+            before.until = next;
+        }
+        self.open.insert(scid, self.channels.len() as u32);
+        self.channels.push(channel);
+    }
+
+    /// Takes an update, unless it is no newer than the last one.
+    pub fn update(&mut self, moment: Moment, update: &ChannelUpdate) {
+        let place = self.open.get(&update.scid()).copied();
+        let Some(channel) = place.and_then(|place| self.channels.get_mut(place as usize)) else { return };
+        let direction = &mut channel.directions[update.direction() as usize];
+        let (policy, timestamp) = (update.policy(), update.timestamp());
+        let mut was_another = false;
+        if let Some(newest) = direction.newest_mut() {
+            let heard = &mut newest.value;
+            if timestamp <= heard.timestamp {
+                return;
+            }
+            if heard.policy == policy && (newest.since == moment.next || is_heard(heard.timestamp, moment.last_epoch))
+            {
+                // A keep-alive in time: every epoch so far hears the direction, by the old timestamp or by this one.
+                heard.timestamp = timestamp;
+                return;
+            }
+            was_another = newest.since == moment.next;
+        }
+        direction.set(&mut self.past, moment.next, Heard { policy, timestamp, was_another });
+    }
+
+    /// The funding output's value was looked up.
+    pub fn prove(&mut self, next: Ordinal, scid: ShortChannelId, capacity_sat: u64) {
+        if let Some(channel) = self.open_mut(scid) {
+            channel.prove(next, capacity_sat);
+        }
+    }
+
+    /// The channel is no more.
+    pub fn close(&mut self, next: Ordinal, scid: ShortChannelId) {
+        if let Some(channel) = self.open_mut(scid) {
+            channel.until = next;
+            self.open.remove(&scid);
+        }
+    }
+
+    /// The channels that an epoch has, heard or not.
+    pub fn at(&self, epoch: Ordinal) -> impl Iterator<Item = &Channel> {
+        self.channels.iter().filter(move |channel| channel.from <= epoch && epoch < channel.until)
+    }
+
+    /// The superseded values that [`Channel::heard`] reads.
+    pub fn past(&self) -> &Past<Heard> {
+        &self.past
+    }
+
+    /// How many channels are announced and not closed.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// How many superseded policies are kept.
+    pub fn versions(&self) -> usize {
+        self.past.len()
+    }
+
+    /// What a sweep visits.
+    pub fn held(&self) -> usize {
+        self.channels.len() + self.past.len()
+    }
+
+    /// Drops what the epoch `oldest` and all later ones do not show.
+    pub fn sweep(&mut self, oldest: Ordinal) {
+        let past = &mut self.past;
+        self.channels.retain_mut(|channel| {
+            let keep = channel.until > oldest;
+            for direction in &mut channel.directions {
+                if keep {
+                    direction.forget_before(past, oldest);
+                } else {
+                    direction.clear(past);
+                }
+            }
+            keep
+        });
+        let open = self.channels.iter().zip(0..).filter(|(channel, _)| channel.until == NEVER);
+        self.open = open.map(|(channel, place)| (channel.scid, place)).collect();
+    }
+
+    fn open_mut(&mut self, scid: ShortChannelId) -> Option<&mut Channel> {
+        let place = *self.open.get(&scid)?;
+        self.channels.get_mut(place as usize)
+    }
+}
+
+impl Channel {
+    /// The funding output's value, where an epoch knows it.
+    pub fn capacity_sat(&self, epoch: Ordinal) -> Option<u64> {
+        (self.proven <= epoch).then_some(self.capacity_sat)
+    }
+
+    /// What both directions charge at an epoch cut at `timestamp`; `None` where one of them is unknown: not heard,
+    /// not heard for too long, or claiming to forward more than the channel holds (the official client ignores such
+    /// an update).
+    pub fn policies(&self, past: &Past<Heard>, epoch: Ordinal, timestamp: u32) -> Option<[Policy; 2]> {
+        let capacity_msat = self.capacity_sat(epoch).map_or(u64::MAX, |sat| sat.saturating_mul(1_000));
+        let policy = |direction: &Timeline<Heard>| {
+            let heard = direction.at(past, epoch)?;
+            let known = is_heard(heard.timestamp, timestamp) && heard.policy.htlc_maximum_msat <= capacity_msat;
+            known.then_some(heard.policy)
+        };
+        let [one, two] = &self.directions;
+        Some([policy(one)?, policy(two)?])
+    }
+
+    /// The output a channel spends from cannot change its value: the first proof holds.
+    fn prove(&mut self, next: Ordinal, capacity_sat: u64) {
+        if self.proven == NEVER {
+            self.capacity_sat = capacity_sat;
+            self.proven = next;
+        }
+    }
+
+    /// Goes on from `before`, the same channel under an older announcement.
+    fn inherit(&mut self, before: &Channel, next: Ordinal, past: &mut Past<Heard>) {
+        if before.proven != NEVER {
+            self.capacity_sat = before.capacity_sat;
+            self.proven = next;
+        }
+        for (direction, old) in self.directions.iter_mut().zip(&before.directions) {
+            if let Some(newest) = old.newest() {
+                direction.set(past, next, newest.value);
+            }
+        }
+    }
+}
+
+/// Whether a direction that last spoke at `timestamp` is known at `epoch`. LDK forgets what is older than 14 days
+/// (`remove_stale_channels_and_tracking_with_time`), and keeps what is exactly as old.
+fn is_heard(timestamp: u32, epoch: u32) -> bool {
+    timestamp >= epoch.saturating_sub(HEARD_FOR_S)
+}

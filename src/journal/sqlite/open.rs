@@ -1,0 +1,247 @@
+//! Opening a journal file, or creating it. Looks at what is there before anything is written to it, and turns
+//! whatever is wrong into one sentence that names the file and the remedy.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use bitcoin::Network;
+use rand::RngExt;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+
+use super::SqliteJournal;
+use crate::gossip::UnixMs;
+use crate::journal::{DataDirLock, Event, JournalId, Seq, codec};
+
+mod embedded {
+    refinery::embed_migrations!("sql/journal");
+}
+
+/// "rgsd": how `file(1)`, and we, tell a journal from any other SQLite database.
+const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rgsd");
+/// How long to wait for somebody who looks at the file with a tool of their own.
+const BUSY: Duration = Duration::from_secs(5);
+/// How many of the last entries are decoded at start: where damage after a crash would be.
+const LAST_ENTRIES: i64 = 100;
+
+pub(super) fn open(
+    data_dir: &Path,
+    lock: DataDirLock,
+    network: Network,
+    now: UnixMs,
+    rng: &mut (impl rand::Rng + ?Sized),
+) -> anyhow::Result<SqliteJournal> {
+    let file = data_dir.join("journal.sqlite");
+    let mut connection = connect(&file)?;
+    check_identity(&connection, &file)?;
+    migrate(&mut connection, &file)?;
+    let meta = meta(&connection, &file)?;
+    let meta = match meta {
+        Some(meta) => meta,
+        None => create_meta(&connection, &file, network, now, rng)?,
+    };
+    if meta.network != network.to_string() {
+        bail!(
+            "the journal {} holds the network {}, but the configuration says {network}: \
+             set network = \"{}\", or set data_dir to another directory",
+            file.display(),
+            meta.network,
+            meta.network
+        );
+    }
+    // The file's name must outlive a power cut, like what is in it.
+    File::open(data_dir)
+        .and_then(|dir| dir.sync_all())
+        .with_context(|| format!("cannot sync {}", data_dir.display()))?;
+    let last_seq = last_seq(&connection, &file)?;
+    let last_epoch = last_epoch(&connection, &file)?;
+    let Meta { id, epoch_offset_s, .. } = meta;
+    Ok(SqliteJournal { connection, file, id, epoch_offset_s, last_seq, last_epoch, _lock: lock })
+}
+
+/// A connection that can only read the journal in `file`.
+pub(super) fn read_only(file: &Path) -> anyhow::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags).map_err(|error| explain(error, file))?;
+    connection.busy_timeout(BUSY).map_err(|error| explain(error, file))?;
+    Ok(connection)
+}
+
+/// What an error of SQLite's means for whoever runs the service.
+pub(super) fn explain(error: rusqlite::Error, file: &Path) -> anyhow::Error {
+    let name = file.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(file, &error.to_string()),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            anyhow!(
+                "cannot write the journal {name} ({error}): let the user that runs rgsd write it and its directory"
+            )
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            anyhow!("another program has locked the journal {name}: end it and start again")
+        }
+        Some(ErrorCode::DiskFull) => anyhow!("the disk has no room left for the journal {name}: make room there"),
+        _ => anyhow!("the journal {name} cannot be used: {error}"),
+    }
+}
+
+/// The error for a file whose content cannot be relied upon.
+pub(super) fn damaged(file: &Path, detail: &str) -> anyhow::Error {
+    anyhow!(
+        "the journal {0} is damaged or not a journal ({detail}): put a back-up in its place, \
+         or move it away together with {0}-wal and {0}-shm to start a new one with a full sync",
+        file.display()
+    )
+}
+
+/// The one row of the table `meta`.
+struct Meta {
+    id: JournalId,
+    network: String,
+    epoch_offset_s: u32,
+}
+
+fn connect(file: &Path) -> anyhow::Result<Connection> {
+    let setup = || -> rusqlite::Result<(Connection, String)> {
+        let connection = Connection::open(file)?;
+        connection.busy_timeout(BUSY)?;
+        let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        Ok((connection, mode))
+    };
+    let (connection, mode) = setup().map_err(|error| explain(error, file))?;
+    if mode != "wal" {
+        bail!("the file system of {} cannot hold a write-ahead log: set data_dir to a local disk", file.display());
+    }
+    Ok(connection)
+}
+
+/// Refuses what is a database but no journal; marks a new file as ours.
+fn check_identity(connection: &Connection, file: &Path) -> anyhow::Result<()> {
+    let look = || -> rusqlite::Result<(i32, i64)> {
+        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let id = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        if id == 0 && tables == 0 {
+            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+            return Ok((APPLICATION_ID, 0));
+        }
+        Ok((id, tables))
+    };
+    match look().map_err(|error| explain(error, file))? {
+        (APPLICATION_ID, _) => Ok(()),
+        _ => bail!(
+            "{} is a database of another program: move it away, or set data_dir to another directory",
+            file.display()
+        ),
+    }
+}
+
+/// Brings the tables up to date. A journal that is up to date is not touched.
+fn migrate(connection: &mut Connection, file: &Path) -> anyhow::Result<()> {
+    let runner = embedded::migrations::runner();
+    let known = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    let applied = applied_migration(connection, file)?;
+    if applied == known {
+        return Ok(());
+    }
+    if applied > known {
+        bail!(
+            "the journal {} was written by a newer rgsd (its tables are version {applied}, this rgsd knows {known}): \
+             run that rgsd or a later one",
+            file.display()
+        );
+    }
+    let migrated = runner.run(connection).map(|_| ());
+    migrated.with_context(|| format!("cannot bring the journal {} up to date", file.display()))
+}
+
+/// The version that the tables have; 0 before the first migration. Checks what refinery would panic over.
+fn applied_migration(connection: &Connection, file: &Path) -> anyhow::Result<i32> {
+    let look = || -> rusqlite::Result<Option<(i32, bool)>> {
+        let exists = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'refinery_schema_history'";
+        if connection.query_row(exists, [], |_| Ok(())).optional()?.is_none() {
+            return Ok(None);
+        }
+        let sound = "SELECT coalesce(max(version), 0),
+                coalesce(min(applied_on GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]*Z'
+                    AND checksum GLOB '[0-9]*' AND checksum NOT GLOB '*[^0-9]*' AND length(checksum) < 21), 1)
+            FROM refinery_schema_history";
+        connection.query_row(sound, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    };
+    match look().map_err(|error| explain(error, file))? {
+        None => Ok(0),
+        Some((version, true)) => Ok(version),
+        Some((_, false)) => Err(damaged(file, "its list of migrations makes no sense")),
+    }
+}
+
+fn meta(connection: &Connection, file: &Path) -> anyhow::Result<Option<Meta>> {
+    let row = connection
+        .query_row("SELECT id, network, offset_s FROM meta", [], |row| {
+            Ok(Meta { id: JournalId(row.get(0)?), network: row.get(1)?, epoch_offset_s: row.get(2)? })
+        })
+        .optional()
+        .map_err(|error| explain(error, file))?;
+    match row {
+        Some(meta) if !is_offset(meta.epoch_offset_s) => Err(damaged(file, "its epoch offset is out of range")),
+        row => Ok(row),
+    }
+}
+
+fn create_meta(
+    connection: &Connection,
+    file: &Path,
+    network: Network,
+    now: UnixMs,
+    rng: &mut (impl rand::Rng + ?Sized),
+) -> anyhow::Result<Meta> {
+    if last_seq(connection, file)? != Seq(0) {
+        return Err(damaged(file, "entries, but no id"));
+    }
+    let epoch_offset_s = std::iter::repeat_with(|| rng.random_range(1..60)).find(|offset| is_offset(*offset));
+    let epoch_offset_s = epoch_offset_s.unwrap_or(1); // the iterator never ends
+    let meta = Meta { id: JournalId(rng.random()), network: network.to_string(), epoch_offset_s };
+    connection
+        .execute(
+            "INSERT INTO meta (id, network, offset_s, created_ms) VALUES (?1, ?2, ?3, ?4)",
+            params![meta.id.0, meta.network, meta.epoch_offset_s, now.0 as i64],
+        )
+        .map_err(|error| explain(error, file))?;
+    Ok(meta)
+}
+
+/// Other servers stamp whole hours, minutes and tens of seconds; ours can be told from theirs.
+fn is_offset(seconds: u32) -> bool {
+    (1..60).contains(&seconds) && !seconds.is_multiple_of(10)
+}
+
+/// Decodes the last entries, and returns the last one's number.
+fn last_seq(connection: &Connection, file: &Path) -> anyhow::Result<Seq> {
+    let decode = || -> anyhow::Result<Seq> {
+        let mut statement =
+            connection.prepare("SELECT seq, seen, kind, body FROM entry ORDER BY seq DESC LIMIT ?1")?;
+        let mut rows = statement.query([LAST_ENTRIES])?;
+        let mut last = Seq(0);
+        while let Some(row) = rows.next()? {
+            last = last.max(super::entry(row, file)?.seq);
+        }
+        Ok(last)
+    };
+    decode().map_err(|error| match error.downcast() {
+        Ok(error) => explain(error, file),
+        Err(error) => error,
+    })
+}
+
+fn last_epoch(connection: &Connection, file: &Path) -> anyhow::Result<Option<u32>> {
+    let body: Option<Vec<u8>> = connection
+        .query_row("SELECT body FROM entry WHERE kind = 7 ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))
+        .optional()
+        .map_err(|error| explain(error, file))?;
+    let Some(body) = body else { return Ok(None) };
+    match codec::decode(codec::EPOCH.into(), &body) {
+        Ok(Event::Epoch { timestamp, .. }) => Ok(Some(timestamp)),
+        other => Err(damaged(file, &format!("its last epoch reads {other:?}"))),
+    }
+}
