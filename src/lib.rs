@@ -4,3 +4,4 @@ pub mod gossip;
 pub mod history;
 pub mod journal;
 pub mod snapshot;
+pub mod synth;
