@@ -5,3 +5,4 @@ pub mod history;
 pub mod journal;
 pub mod snapshot;
 pub mod tasks;
+pub mod synth;
