@@ -4,5 +4,5 @@ pub mod gossip;
 pub mod history;
 pub mod journal;
 pub mod snapshot;
-pub mod tasks;
 pub mod synth;
+pub mod tasks;

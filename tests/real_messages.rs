@@ -6,11 +6,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bitcoin::constants::ChainHash;
-use lightning::ln::msgs;
-use lightning::util::ser::LengthReadable;
 use rayon::prelude::*;
 use rgsd::gossip::check::{Checker, Gossip, Heard, Limits, Refusal, Rules};
-use rgsd::gossip::{ChannelAnnouncement, ChannelUpdate, NodeAnnouncement, NodeId, ShortChannelId, UnixMs};
+use rgsd::gossip::{ChannelAnnouncement, ChannelUpdate, NodeId, ShortChannelId, UnixMs};
 
 /// A gossip message of the recording, and when it was recorded.
 struct Recorded {
@@ -39,23 +37,6 @@ fn recording() -> Vec<Recorded> {
     messages
 }
 
-/// As LDK reads it off the wire; `None` where it would refuse the bytes.
-fn parse(message: &[u8]) -> Option<Gossip> {
-    let mut body = &message[2..];
-    Some(match u16::from_be_bytes([message[0], message[1]]) {
-        ChannelAnnouncement::TYPE => {
-            Gossip::Channel(Box::new(msgs::ChannelAnnouncement::read_from_fixed_length_buffer(&mut body).ok()?))
-        }
-        ChannelUpdate::TYPE => {
-            Gossip::Update(Box::new(msgs::ChannelUpdate::read_from_fixed_length_buffer(&mut body).ok()?))
-        }
-        NodeAnnouncement::TYPE => {
-            Gossip::Node(Box::new(msgs::NodeAnnouncement::read_from_fixed_length_buffer(&mut body).ok()?))
-        }
-        _ => return None,
-    })
-}
-
 fn checker() -> Checker {
     Checker::new(Rules {
         chain: ChainHash::BITCOIN,
@@ -82,7 +63,7 @@ fn every_recorded_message_passes_at_its_recorded_time() {
     let recording = recording();
     for recorded in &recording {
         let kind = u16::from_be_bytes([recorded.message[0], recorded.message[1]]);
-        let message = parse(&recorded.message).expect("LDK reads it");
+        let message = Gossip::from_wire(&recorded.message).expect("LDK reads it");
         let outcome = checker.check(time_of(recorded), heard(message));
         *accepted.entry(kind).or_insert(0) += outcome.facts.len();
     }
@@ -112,14 +93,14 @@ fn flip_every_bit(recorded: &Recorded, announcements: &HashMap<ShortChannelId, &
     if let Ok(update) = ChannelUpdate::from_wire(recorded.message.clone())
         && let Some(announcement) = announcements.get(&update.scid())
     {
-        let announced = parse(&announcement.message).expect("LDK reads it");
+        let announced = Gossip::from_wire(&announcement.message).expect("LDK reads it");
         assert_eq!(checker.check(time_of(announcement), heard(announced)).facts.len(), 1);
     }
     let mut tried = 0;
     for bit in 0..(recorded.message.len() - 2) * 8 {
         let mut flipped = recorded.message.clone();
         flipped[2 + bit / 8] ^= 1 << (bit % 8);
-        let Some(message) = parse(&flipped) else { continue };
+        let Ok(message) = Gossip::from_wire(&flipped) else { continue };
         let outcome = checker.check(time_of(recorded), heard(message));
         assert_eq!(outcome.facts, [], "bit {bit} of {} bytes does not matter?", recorded.message.len());
         tried += 1;

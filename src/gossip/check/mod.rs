@@ -12,6 +12,8 @@ mod known;
 mod limits;
 mod refusal;
 mod signatures;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +22,7 @@ use std::time::Duration;
 use bitcoin::constants::ChainHash;
 use bitcoin::secp256k1::{Secp256k1, VerifyOnly};
 use lightning::ln::msgs;
+use lightning::util::ser::LengthReadable;
 
 use self::known::Known;
 pub use self::limits::Limits;
@@ -28,7 +31,10 @@ pub use self::refusal::{Refusal, Tally};
 pub use self::waiting::Capacity;
 use self::waiting::{CandidateId, WaitingRoom};
 use super::funding::{Claim, Settled};
-use super::{ChannelUpdate, Closing, Direction, Fact, NodeId, ShortChannelId, UnixMs};
+use super::{
+    ChannelAnnouncement, ChannelUpdate, Closing, Direction, Fact, Malformed, NodeAnnouncement, NodeId,
+    ShortChannelId, UnixMs,
+};
 
 /// A `channel_update` older than this is refused (BOLT 7: two weeks).
 const STALE_AFTER_S: u32 = 14 * 24 * 3600;
@@ -42,6 +48,24 @@ pub enum Gossip {
 }
 
 impl Gossip {
+    /// Reads a whole message, type included, as LDK reads it off the wire.
+    pub fn from_wire(bytes: &[u8]) -> Result<Self, Malformed> {
+        let (kind, mut body) = bytes.split_at_checked(2).unwrap_or_default();
+        let malformed = |kind| Malformed { kind, len: bytes.len() };
+        match <[u8; 2]>::try_from(kind).map(u16::from_be_bytes) {
+            Ok(ChannelAnnouncement::TYPE) => LengthReadable::read_from_fixed_length_buffer(&mut body)
+                .map(|m| Self::Channel(Box::new(m)))
+                .map_err(|_| malformed("channel_announcement")),
+            Ok(ChannelUpdate::TYPE) => LengthReadable::read_from_fixed_length_buffer(&mut body)
+                .map(|m| Self::Update(Box::new(m)))
+                .map_err(|_| malformed("channel_update")),
+            Ok(NodeAnnouncement::TYPE) => LengthReadable::read_from_fixed_length_buffer(&mut body)
+                .map(|m| Self::Node(Box::new(m)))
+                .map_err(|_| malformed("node_announcement")),
+            _ => Err(malformed("gossip message")),
+        }
+    }
+
     /// About how many bytes it takes on the wire, to bound queues by.
     pub fn approximate_len(&self) -> usize {
         match self {
