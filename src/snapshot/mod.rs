@@ -1,8 +1,39 @@
-//! Room 4: the snapshot. What a wallet is told at an epoch, as Rapid Gossip Sync bytes.
+//! Room 4: the snapshot. What a wallet is told at an epoch, as Rapid Gossip Sync bytes; when an epoch is cut; and
+//! how it is published.
+//!
+//! Owns the format. Promises that a published snapshot is what the official client reads as exactly the view it was
+//! made from, and that whoever looks at the published files sees a whole snapshot at every instant.
 
+mod cut;
+mod encode;
+mod publish;
+mod schedule;
+mod verify;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
-use crate::journal::Epoch;
+pub use cut::{Cut, CutError, cut};
+pub use encode::{TooLarge, Version, encode_full};
+pub use publish::Folder;
+pub use schedule::{Blocked, Circumstances, Decision, Interval, Schedule};
+pub use verify::{Differences, Rejected, differences};
+
+use crate::journal::{Epoch, Graph, Rules};
+
+/// The version of the rules by which snapshots are made: it changes whenever the same journal would give other
+/// bytes, and epochs under another version are unknown.
+pub const RULES_VERSION: u16 = 1;
+
+/// Today's rules, with this `graph` setting.
+pub fn rules(graph: Graph) -> Rules {
+    Rules { version: RULES_VERSION, graph }
+}
+
+/// The latest published snapshot; empty before the first. Whoever reads it keeps what it got, whatever comes next.
+pub type Latest = Arc<ArcSwapOption<Snapshot>>;
 
 /// The full snapshot of one epoch, in both versions of the format: what wallets fetch.
 #[derive(Clone, PartialEq, Eq, Debug)]

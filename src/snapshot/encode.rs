@@ -1,0 +1,343 @@
+//! The bytes of a full snapshot: Rapid Gossip Sync, versions 1 and 2, as the official client reads them
+//! (`lightning-rapid-gossip-sync`, `processing.rs`).
+//!
+//! Integers are big-endian; BigSize is BOLT 1's. In order:
+//!
+//! | part | v1 | v2 |
+//! |---|---|---|
+//! | prefix | `LDK`, version byte | the same |
+//! | chain hash, timestamp | 32 bytes, u32 | the same |
+//! | default node features | – | u8 count; u16 length and bytes each |
+//! | nodes | u32 count; 33 bytes each | the same, the first byte carrying flags; then what the flags announce |
+//! | channels | u32 count; u16 length and features, BigSize scid delta, BigSize indexes of both nodes | with a capacity, bit 63 of the second index is set and a u16 length and a BigSize of sats follow |
+//! | updates | u32 count; if any, the defaults (u16 cltv, u64 minimum, u32 base, u32 proportional, u64 maximum), then BigSize scid delta, flags, and the fields that the flags announce | the same |
+//!
+//! As small as the format allows: nodes that are named most often get the indexes that take fewest bytes, every
+//! default is the value that saves most, and nothing is said twice. The same view gives the same bytes.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use bitcoin::constants::ChainHash;
+
+use crate::gossip::{Policy, addresses_in};
+use crate::history::{View, ViewNode};
+
+/// Official clients drop a snapshot that holds more.
+const NODES_AT_MOST: usize = 200_000;
+const UPDATES_AT_MOST: usize = 600_000;
+
+/// The versions of the format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// No capacities and no node details.
+    V1 = 1,
+    /// With both.
+    V2 = 2,
+}
+
+/// The network is larger than official clients accept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "{nodes} nodes and {channels} channels are more than wallets accept ({NODES_AT_MOST} nodes, {} channels)",
+    UPDATES_AT_MOST / 2
+)]
+pub struct TooLarge {
+    pub nodes: usize,
+    pub channels: usize,
+}
+
+/// Where the timestamp stands in every snapshot.
+pub(super) const TIMESTAMP_AT: usize = 4 + 32;
+
+/// Flags of a node's first byte in v2 (the lowest two bits are the key's parity).
+const NODE_ADDRESSES: u8 = 1 << 2;
+const NODE_FEATURES_SHIFT: u8 = 3;
+/// Of the three bits above the shift: 1 to 6 name a default, 7 says that the features follow.
+const NODE_FEATURES_FOLLOW: u8 = 7;
+const DEFAULT_FEATURES_AT_MOST: usize = 6;
+
+/// Flags of an update that say which fields follow; the lowest two bits are direction and "disabled".
+const CLTV: u8 = 1 << 6;
+const MINIMUM: u8 = 1 << 5;
+const BASE: u8 = 1 << 4;
+const PROPORTIONAL: u8 = 1 << 3;
+const MAXIMUM: u8 = 1 << 2;
+const DISABLED: u8 = 1 << 1;
+
+/// Encodes a whole view.
+pub fn encode_full(view: &View, chain: ChainHash, version: Version) -> Result<Vec<u8>, TooLarge> {
+    let (nodes, channels) = (view.nodes.len(), view.channels.len());
+    if nodes > NODES_AT_MOST || 2 * channels > UPDATES_AT_MOST {
+        return Err(TooLarge { nodes, channels });
+    }
+    let mut out = Out::with_capacity(128 + nodes * 64 + channels * 96);
+    out.bytes(b"LDK");
+    out.u8(version as u8);
+    out.bytes(chain.as_bytes());
+    out.u32(view.epoch.timestamp);
+    let indexes = Indexes::new(view, version);
+    match version {
+        Version::V1 => nodes_v1(view, &indexes, &mut out),
+        Version::V2 => nodes_v2(view, &indexes, &mut out),
+    }
+    announcements(view, &indexes, version, &mut out);
+    updates(view, &mut out);
+    Ok(out.0)
+}
+
+/// Which node stands where in the snapshot.
+struct Indexes {
+    /// By index in the snapshot: the node's index in the view.
+    order: Vec<u32>,
+    /// By index in the view: the node's index in the snapshot.
+    of: Vec<u32>,
+}
+
+impl Indexes {
+    /// The nodes whose index is written most often come first, because the first 253 indexes take one byte. In v2 an
+    /// announcement with a capacity always spends nine bytes on its second index (bit 63 is set), so only first
+    /// indexes count there.
+    fn new(view: &View, version: Version) -> Self {
+        let mut namings = vec![0_u32; view.nodes.len()];
+        for channel in &view.channels {
+            namings[channel.nodes[0] as usize] += 1;
+            if version == Version::V1 || channel.capacity_sat.is_none() {
+                namings[channel.nodes[1] as usize] += 1;
+            }
+        }
+        let mut order: Vec<u32> = (0..count(namings.len())).collect();
+        order.sort_by_key(|node| Reverse(namings[*node as usize]));
+        let mut of = vec![0; order.len()];
+        for (index, node) in (0..).zip(&order) {
+            of[*node as usize] = index;
+        }
+        Self { order, of }
+    }
+
+    fn nodes<'a>(&'a self, view: &'a View) -> impl Iterator<Item = &'a ViewNode> {
+        self.order.iter().map(|node| &view.nodes[*node as usize])
+    }
+}
+
+fn nodes_v1(view: &View, indexes: &Indexes, out: &mut Out) {
+    out.u32(count(view.nodes.len()));
+    for node in indexes.nodes(view) {
+        out.bytes(node.id.as_slice());
+    }
+}
+
+fn nodes_v2(view: &View, indexes: &Indexes, out: &mut Out) {
+    let defaults = default_features(view);
+    out.u8(defaults.len() as u8); // at most six
+    for features in &defaults {
+        out.with_u16_length(features);
+    }
+    out.u32(count(view.nodes.len()));
+    for node in indexes.nodes(view) {
+        node_v2(node, &defaults, out);
+    }
+}
+
+/// Whoever announced anything gets both its features and its addresses, even where they are empty: a wallet that
+/// comes back with older details has to lose them.
+fn node_v2(node: &ViewNode, defaults: &[&[u8]], out: &mut Out) {
+    let id = node.id.as_slice();
+    let Some(details) = &node.details else {
+        out.bytes(id);
+        return;
+    };
+    let default = defaults.iter().position(|features| **features == *details.features);
+    let marker = default.map_or(NODE_FEATURES_FOLLOW, |index| index as u8 + 1); // index: at most five
+    out.u8(id[0] | NODE_ADDRESSES | marker << NODE_FEATURES_SHIFT);
+    out.bytes(&id[1..]);
+    let addresses = || addresses_in(&details.addresses).filter(|address| address.len() <= 255).take(255);
+    out.u8(addresses().count() as u8); // at most 255, as is each length
+    for address in addresses() {
+        out.u8(address.len() as u8);
+        out.bytes(address);
+    }
+    if default.is_none() {
+        out.with_u16_length(&details.features);
+    }
+}
+
+/// Up to six feature sets that save bytes when said once for all, the most saving first.
+fn default_features(view: &View) -> Vec<&[u8]> {
+    let mut uses: HashMap<&[u8], usize> = HashMap::new();
+    for details in view.nodes.iter().filter_map(|node| node.details.as_deref()) {
+        *uses.entry(&details.features).or_default() += 1;
+    }
+    let saved = |features: &[u8], uses: usize| (uses - 1) * (2 + features.len());
+    let mut best: Vec<_> = uses.into_iter().map(|(features, uses)| (saved(features, uses), features)).collect();
+    best.retain(|(saved, _)| *saved > 0);
+    best.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    best.truncate(DEFAULT_FEATURES_AT_MOST);
+    best.into_iter().map(|(_, features)| features).collect()
+}
+
+fn announcements(view: &View, indexes: &Indexes, version: Version, out: &mut Out) {
+    out.u32(count(view.channels.len()));
+    let mut previous_scid = 0;
+    for channel in &view.channels {
+        out.with_u16_length(&channel.features);
+        out.big_size(channel.scid.0 - previous_scid); // the view is in ascending order
+        previous_scid = channel.scid.0;
+        let [one, two] = channel.nodes.map(|node| u64::from(indexes.of[node as usize]));
+        out.big_size(one);
+        match channel.capacity_sat.filter(|_| version == Version::V2) {
+            None => out.big_size(two),
+            Some(capacity_sat) => {
+                out.big_size(two | 1 << 63);
+                out.u16(big_size_len(capacity_sat));
+                out.big_size(capacity_sat);
+            }
+        }
+    }
+}
+
+fn updates(view: &View, out: &mut Out) {
+    out.u32(count(2 * view.channels.len()));
+    if view.channels.is_empty() {
+        return;
+    }
+    let defaults = Defaults::of(view);
+    out.u16(defaults.cltv_expiry_delta);
+    out.u64(defaults.htlc_minimum_msat);
+    out.u32(defaults.fee_base_msat);
+    out.u32(defaults.fee_proportional_millionths);
+    out.u64(defaults.htlc_maximum_msat);
+    let mut previous_scid = 0;
+    for channel in &view.channels {
+        for (direction, policy) in (0..).zip(&channel.policies) {
+            out.big_size(channel.scid.0 - previous_scid);
+            previous_scid = channel.scid.0;
+            defaults.update(direction, policy, out);
+        }
+    }
+}
+
+/// The values that an update need not say.
+struct Defaults {
+    cltv_expiry_delta: u16,
+    htlc_minimum_msat: u64,
+    fee_base_msat: u32,
+    fee_proportional_millionths: u32,
+    htlc_maximum_msat: u64,
+}
+
+impl Defaults {
+    /// Every field's most frequent value: a field takes the same bytes whatever its value.
+    fn of(view: &View) -> Self {
+        Self {
+            cltv_expiry_delta: most_frequent(view, |p| p.cltv_expiry_delta),
+            htlc_minimum_msat: most_frequent(view, |p| p.htlc_minimum_msat),
+            fee_base_msat: most_frequent(view, |p| p.fee_base_msat),
+            fee_proportional_millionths: most_frequent(view, |p| p.fee_proportional_millionths),
+            htlc_maximum_msat: most_frequent(view, |p| p.htlc_maximum_msat),
+        }
+    }
+
+    fn update(&self, direction: u8, policy: &Policy, out: &mut Out) {
+        let mut flags = direction;
+        let mut say = |differs: bool, flag: u8| flags |= if differs { flag } else { 0 };
+        say(!policy.enabled, DISABLED);
+        say(policy.cltv_expiry_delta != self.cltv_expiry_delta, CLTV);
+        say(policy.htlc_minimum_msat != self.htlc_minimum_msat, MINIMUM);
+        say(policy.fee_base_msat != self.fee_base_msat, BASE);
+        say(policy.fee_proportional_millionths != self.fee_proportional_millionths, PROPORTIONAL);
+        say(policy.htlc_maximum_msat != self.htlc_maximum_msat, MAXIMUM);
+        out.u8(flags);
+        if flags & CLTV != 0 {
+            out.u16(policy.cltv_expiry_delta);
+        }
+        if flags & MINIMUM != 0 {
+            out.u64(policy.htlc_minimum_msat);
+        }
+        if flags & BASE != 0 {
+            out.u32(policy.fee_base_msat);
+        }
+        if flags & PROPORTIONAL != 0 {
+            out.u32(policy.fee_proportional_millionths);
+        }
+        if flags & MAXIMUM != 0 {
+            out.u64(policy.htlc_maximum_msat);
+        }
+    }
+}
+
+/// The lowest of the values that occur most often.
+fn most_frequent<T: Ord + Copy + Default>(view: &View, field: impl Fn(&Policy) -> T) -> T {
+    let mut values: Vec<T> = view.channels.iter().flat_map(|channel| &channel.policies).map(field).collect();
+    values.sort_unstable();
+    let runs = values.chunk_by(|a, b| a == b).map(|run| (run.len(), Reverse(run[0])));
+    runs.max().map_or_else(T::default, |(_, Reverse(value))| value)
+}
+
+/// A length that was checked against the client's limits, which are far below 2³².
+fn count(len: usize) -> u32 {
+    len as u32
+}
+
+fn big_size_len(value: u64) -> u16 {
+    match value {
+        0..0xfd => 1,
+        0xfd..0x1_0000 => 3,
+        0x1_0000..0x1_0000_0000 => 5,
+        _ => 9,
+    }
+}
+
+/// Bytes being written.
+struct Out(Vec<u8>);
+
+impl Out {
+    fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn u8(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    fn u16(&mut self, value: u16) {
+        self.bytes(&value.to_be_bytes());
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_be_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.bytes(&value.to_be_bytes());
+    }
+
+    /// Features came in a message, whose lengths are u16, too.
+    fn with_u16_length(&mut self, bytes: &[u8]) {
+        self.u16(bytes.len() as u16);
+        self.bytes(bytes);
+    }
+
+    /// BOLT 1's BigSize.
+    fn big_size(&mut self, value: u64) {
+        match big_size_len(value) {
+            1 => self.u8(value as u8),
+            3 => {
+                self.u8(0xfd);
+                self.u16(value as u16);
+            }
+            5 => {
+                self.u8(0xfe);
+                self.u32(value as u32);
+            }
+            _ => {
+                self.u8(0xff);
+                self.u64(value);
+            }
+        }
+    }
+}

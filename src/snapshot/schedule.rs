@@ -1,0 +1,259 @@
+//! When to cut an epoch, and how it is stamped. Pure arithmetic; the time is passed in.
+//!
+//! Our timestamps are recognisable: each is `o` seconds past the aligned time, where `o` (1 to 59, no multiple of
+//! 10, taken modulo the interval) belongs to the journal. Other servers stamp whole hours, so what is not ours is
+//! unknown.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+const DAY_S: u32 = 24 * 3600;
+/// The first epoch after a sync or a restart is stamped at the next second that fits modulo this.
+const FIRST_STEP_S: u32 = 10;
+/// No epoch is cut once no peer has been connected for this long.
+const DEAF_AFTER_S: u32 = 3600;
+
+/// How often an epoch is cut: a multiple of 10 s that divides 24 h.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Interval(u32);
+
+impl Interval {
+    /// In seconds.
+    pub fn secs(self) -> u32 {
+        self.0
+    }
+
+    pub fn as_duration(self) -> Duration {
+        Duration::from_secs(u64::from(self.0))
+    }
+}
+
+impl Default for Interval {
+    fn default() -> Self {
+        Self(3600)
+    }
+}
+
+impl TryFrom<Duration> for Interval {
+    type Error = &'static str;
+
+    fn try_from(every: Duration) -> Result<Self, Self::Error> {
+        const EXPECTED: &str = "a multiple of 10 s that divides 24 h, such as 10s, 10m, 1h or 24h";
+        if every.subsec_nanos() != 0 {
+            return Err(EXPECTED);
+        }
+        match u32::try_from(every.as_secs()) {
+            Ok(s) if s != 0 && s.is_multiple_of(10) && DAY_S.is_multiple_of(s) => Ok(Self(s)),
+            _ => Err(EXPECTED),
+        }
+    }
+}
+
+impl FromStr for Interval {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let every = humantime::parse_duration(text).unwrap_or_default();
+        Self::try_from(every)
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_duration(self.as_duration()))
+    }
+}
+
+/// What the schedule depends on, beside the time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Circumstances {
+    /// The newest epoch's timestamp.
+    pub last_epoch: Option<u32>,
+    /// Whether a full sync backs what the journal has.
+    pub synced: bool,
+    /// When a peer was last connected, or a message last journaled, in unix seconds.
+    pub last_contact: Option<u32>,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// Cut an epoch with this timestamp.
+    Cut(u32),
+    /// The next epoch is due at this time, in unix seconds.
+    WaitUntil(u32),
+    /// None may be cut.
+    Blocked(Blocked),
+}
+
+/// Why no epoch may be cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Blocked {
+    #[error("the first full sync is not complete")]
+    Syncing,
+    #[error("the clock is not past the last epoch ({last_epoch}): check the machine's time")]
+    ClockBehind { last_epoch: u32 },
+    #[error("no peer has been connected for an hour, so no epoch is cut: check the peers and the network")]
+    Deaf,
+}
+
+/// The schedule of one run of the service.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    interval: Interval,
+    offset_s: u32,
+    /// The next epoch's time, once it is known.
+    next: Option<u32>,
+    /// Whether this run has cut an epoch.
+    started: bool,
+}
+
+impl Schedule {
+    /// `offset_s` is the journal's (1 to 59).
+    pub fn new(interval: Interval, offset_s: u32) -> Self {
+        Self { interval, offset_s, next: None, started: false }
+    }
+
+    /// What to do at `now` (unix seconds). After [`Decision::Cut`], the next call speaks of the next epoch.
+    pub fn decide(&mut self, now: u32, circumstances: Circumstances) -> Decision {
+        if let Some(blocked) = blocked(now, circumstances) {
+            self.next = None;
+            return Decision::Blocked(blocked);
+        }
+        let due = *self.next.get_or_insert_with(|| {
+            let step = if self.started { self.interval.0 } else { FIRST_STEP_S };
+            at_or_after(now, step, self.offset_s)
+        });
+        if now < due {
+            return Decision::WaitUntil(due);
+        }
+        // A late caller (a laptop that slept) gets the time that fits now, not one for each that was missed.
+        let step = if self.started { self.interval.0 } else { FIRST_STEP_S };
+        let timestamp = at_or_before(now, step, self.offset_s).max(due);
+        self.started = true;
+        self.next = Some(at_or_after(timestamp.saturating_add(1), self.interval.0, self.offset_s));
+        match circumstances.last_epoch {
+            Some(last_epoch) if last_epoch >= timestamp => Decision::WaitUntil(self.next.unwrap_or(timestamp)),
+            _ => Decision::Cut(timestamp),
+        }
+    }
+}
+
+fn blocked(now: u32, circumstances: Circumstances) -> Option<Blocked> {
+    if !circumstances.synced {
+        return Some(Blocked::Syncing);
+    }
+    if let Some(last_epoch) = circumstances.last_epoch.filter(|last| *last > now) {
+        return Some(Blocked::ClockBehind { last_epoch });
+    }
+    let deaf = circumstances.last_contact.is_none_or(|last| now.saturating_sub(last) > DEAF_AFTER_S);
+    deaf.then_some(Blocked::Deaf)
+}
+
+/// The first time at or after `from` that is `offset` past a multiple of `step`.
+fn at_or_after(from: u32, step: u32, offset: u32) -> u32 {
+    let missing = (step + offset % step - from % step) % step;
+    from.saturating_add(missing)
+}
+
+/// The last time at or before `from` that is `offset` past a multiple of `step`.
+fn at_or_before(from: u32, step: u32, offset: u32) -> u32 {
+    from - (from % step + step - offset % step) % step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: u32 = 1_760_000_000; // a multiple of 100
+
+    fn fine(now: u32) -> Circumstances {
+        Circumstances { last_epoch: None, synced: true, last_contact: Some(now) }
+    }
+
+    fn interval(text: &str) -> Interval {
+        text.parse().expect("a good interval")
+    }
+
+    #[test]
+    fn intervals_are_multiples_of_ten_seconds_that_divide_a_day() {
+        for good in ["10s", "20s", "1m", "10m", "1h", "3h", "24h"] {
+            assert!(good.parse::<Interval>().is_ok(), "{good}");
+        }
+        for bad in ["0s", "5s", "15s", "70s", "7h", "25h", "48h", "10500ms", "-1h", "soon", ""] {
+            assert!(bad.parse::<Interval>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_epoch_comes_within_ten_seconds_and_the_next_on_the_grid() {
+        for offset in (1..60).filter(|o| o % 10 != 0) {
+            for start in T..T + 20 {
+                let mut schedule = Schedule::new(interval("1h"), offset);
+                let Decision::WaitUntil(first) = schedule.decide(start, fine(start)) else {
+                    let Decision::Cut(at) = Schedule::new(interval("1h"), offset).decide(start, fine(start)) else {
+                        panic!("blocked");
+                    };
+                    assert_eq!((at, at % 10), (start, offset % 10));
+                    continue;
+                };
+                assert!(first - start < 10 && first % 10 == offset % 10);
+                assert_eq!(schedule.decide(first, fine(first)), Decision::Cut(first));
+                let last_epoch = Some(first);
+                let later = Circumstances { last_epoch, ..fine(first) };
+                let Decision::WaitUntil(second) = schedule.decide(first + 1, later) else { panic!("not waiting") };
+                assert_eq!(second % 3600, offset);
+                assert!(second - first <= 3600);
+                assert_eq!(schedule.decide(second, Circumstances { last_epoch, ..fine(second) }), Decision::Cut(second));
+            }
+        }
+    }
+
+    #[test]
+    fn whole_hours_are_never_stamped() {
+        for offset in (1..60).filter(|o| o % 10 != 0) {
+            let mut schedule = Schedule::new(interval("10s"), offset);
+            let stamps = (T..T + 8000).filter_map(|now| match schedule.decide(now, fine(now)) {
+                Decision::Cut(at) => Some(at),
+                _ => None,
+            });
+            let stamps: Vec<u32> = stamps.collect();
+            assert!(stamps.len() >= 799 && stamps.windows(2).all(|pair| pair[1] == pair[0] + 10));
+            assert!(stamps.iter().all(|at| at % 10 == offset % 10 && at % 3600 != 0));
+        }
+    }
+
+    #[test]
+    fn a_late_caller_gets_one_epoch_for_all_that_were_missed() {
+        let mut schedule = Schedule::new(interval("10s"), 3);
+        assert_eq!(schedule.decide(T + 3, fine(T + 3)), Decision::Cut(T + 3));
+        let late = T + 3 + 95;
+        let fine = Circumstances { last_epoch: Some(T + 3), ..fine(late) };
+        assert_eq!(schedule.decide(late, fine), Decision::Cut(T + 93));
+        assert_eq!(schedule.decide(late, Circumstances { last_epoch: Some(T + 93), ..fine }), Decision::WaitUntil(T + 103));
+    }
+
+    #[test]
+    fn a_timestamp_never_repeats_after_a_restart() {
+        let mut schedule = Schedule::new(interval("10s"), 3);
+        let again = Circumstances { last_epoch: Some(T + 3), ..fine(T + 3) };
+        assert_eq!(schedule.decide(T + 3, again), Decision::WaitUntil(T + 13));
+        assert_eq!(schedule.decide(T + 13, again), Decision::Cut(T + 13));
+    }
+
+    #[test]
+    fn old_fees_are_never_stamped_fresh() {
+        let mut schedule = Schedule::new(interval("1h"), 3);
+        let circumstances = Circumstances { synced: false, ..fine(T) };
+        assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::Syncing));
+        let circumstances = Circumstances { last_epoch: Some(T + 1), ..fine(T) };
+        assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::ClockBehind { last_epoch: T + 1 }));
+        let circumstances = Circumstances { last_contact: Some(T - 3601), ..fine(T) };
+        assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::Deaf));
+        let circumstances = Circumstances { last_contact: None, ..fine(T) };
+        assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::Deaf));
+        let circumstances = Circumstances { last_contact: Some(T - 3600), ..fine(T) };
+        assert_eq!(schedule.decide(T, circumstances), Decision::WaitUntil(T + 3));
+    }
+}

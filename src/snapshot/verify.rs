@@ -1,0 +1,143 @@
+//! The official client is the judge: a snapshot is published only after `lightning-rapid-gossip-sync` has read from
+//! it exactly the view that it was made from.
+
+use std::collections::HashSet;
+
+use bitcoin::Network;
+use lightning::ln::msgs::SocketAddress;
+use lightning::routing::gossip::{ChannelInfo, ChannelUpdateInfo, NetworkGraph, NodeInfo, ReadOnlyNetworkGraph};
+use lightning::util::logger::{Logger, Record};
+use lightning::util::ser::Readable;
+use lightning_rapid_gossip_sync::RapidGossipSync;
+
+use super::Version;
+use super::encode::TIMESTAMP_AT;
+use crate::gossip::{NodeDetails, NodeId, Policy, ShortChannelId, addresses_in};
+use crate::history::{View, ViewChannel, ViewNode};
+
+/// What the client read otherwise than it was meant.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Differences {
+    pub channels: HashSet<ShortChannelId>,
+    pub nodes: HashSet<NodeId>,
+}
+
+impl Differences {
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.nodes.is_empty()
+    }
+
+    pub(super) fn merge(&mut self, other: Differences) {
+        self.channels.extend(other.channels);
+        self.nodes.extend(other.nodes);
+    }
+}
+
+/// The client would not have the snapshot at all.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Rejected {
+    #[error("the official client refuses the snapshot: {0}")]
+    ByClient(String),
+    #[error("the official client read {read} channels from a snapshot of {told}")]
+    ChannelCount { told: usize, read: usize },
+}
+
+/// Lets the official client read `bytes`, and compares what it got with `view`.
+///
+/// The client holds every update against the system's clock, so it gets a copy that is stamped `now_s` (unix
+/// seconds), which should be the system's time.
+pub fn differences(
+    view: &View,
+    bytes: &[u8],
+    version: Version,
+    network: Network,
+    now_s: u32,
+) -> Result<Differences, Rejected> {
+    let mut copy = bytes.to_vec();
+    if let Some(timestamp) = copy.get_mut(TIMESTAMP_AT..TIMESTAMP_AT + 4) {
+        timestamp.copy_from_slice(&now_s.to_be_bytes());
+    }
+    let graph = NetworkGraph::new(network, Quiet);
+    RapidGossipSync::new(&graph, Quiet)
+        .update_network_graph_no_std(&copy, None)
+        .map_err(|error| Rejected::ByClient(format!("{error:?}")))?;
+    let graph = graph.read_only();
+    let (told, read) = (view.channels.len(), graph.channels().len());
+    if read > told {
+        return Err(Rejected::ChannelCount { told, read });
+    }
+    Ok(compare(view, &graph, version))
+}
+
+fn compare(view: &View, graph: &ReadOnlyNetworkGraph<'_>, version: Version) -> Differences {
+    let channel_differs = |channel: &&ViewChannel| {
+        let read = graph.channels().get(&channel.scid.0);
+        !read.is_some_and(|read| same_channel(view, channel, read, version))
+    };
+    let node_differs = |node: &&ViewNode| {
+        version == Version::V2 && !graph.nodes().get(&node.id).is_some_and(|read| same_node(node, read))
+    };
+    Differences {
+        channels: view.channels.iter().filter(channel_differs).map(|channel| channel.scid).collect(),
+        nodes: view.nodes.iter().filter(node_differs).map(|node| node.id).collect(),
+    }
+}
+
+fn same_channel(view: &View, told: &ViewChannel, read: &ChannelInfo, version: Version) -> bool {
+    let [one, two] = told.nodes.map(|node| view.nodes[node as usize].id);
+    (read.node_one, read.node_two) == (one, two)
+        && read.capacity_sats == told.capacity_sat.filter(|_| version == Version::V2)
+        && same_features(read.features.le_flags(), &told.features)
+        && same_policy(&told.policies[0], read.one_to_two.as_ref())
+        && same_policy(&told.policies[1], read.two_to_one.as_ref())
+}
+
+fn same_policy(told: &Policy, read: Option<&ChannelUpdateInfo>) -> bool {
+    read.is_some_and(|read| {
+        let read = Policy {
+            htlc_minimum_msat: read.htlc_minimum_msat,
+            htlc_maximum_msat: read.htlc_maximum_msat,
+            fee_base_msat: read.fees.base_msat,
+            fee_proportional_millionths: read.fees.proportional_millionths,
+            cltv_expiry_delta: read.cltv_expiry_delta,
+            enabled: read.enabled,
+        };
+        read == *told
+    })
+}
+
+fn same_node(told: &ViewNode, read: &NodeInfo) -> bool {
+    match (&told.details, &read.announcement_info) {
+        (None, None) => true,
+        (Some(told), Some(read)) => {
+            same_features(read.features().le_flags(), &told.features) && read.addresses() == readable_addresses(told)
+        }
+        _ => false,
+    }
+}
+
+/// LDK keeps features little-endian.
+fn same_features(read: &[u8], told: &[u8]) -> bool {
+    read.iter().eq(told.iter().rev())
+}
+
+/// The addresses that fit the format and that LDK can read; it passes over the others.
+fn readable_addresses(details: &NodeDetails) -> Vec<SocketAddress> {
+    let fitting = addresses_in(&details.addresses).filter(|address| address.len() <= 255).take(255);
+    fitting.filter_map(|mut address| SocketAddress::read(&mut address).ok()).collect()
+}
+
+/// The client's log lines: the comparison says all there is to say.
+struct Quiet;
+
+impl Logger for Quiet {
+    fn log(&self, _record: Record) {}
+}
+
+impl std::ops::Deref for Quiet {
+    type Target = Self;
+
+    fn deref(&self) -> &Self {
+        self
+    }
+}
