@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Config, Peer, RestUrl};
+use super::{Config, RestUrl};
+use crate::gossip::PeerAddress;
 
 /// How long each part has to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -66,8 +67,8 @@ fn writable(dir: &Path) -> anyhow::Result<String> {
 }
 
 /// Opens a TCP connection and closes it; a Lightning handshake is not tried.
-async fn reachable(peer: &Peer) -> anyhow::Result<String> {
-    match timeout(PATIENCE, TcpStream::connect(peer.address())).await {
+async fn reachable(peer: &PeerAddress) -> anyhow::Result<String> {
+    match timeout(PATIENCE, TcpStream::connect(peer.socket())).await {
         Ok(connected) => connected.map(|_| "is reachable".to_owned()).context("cannot connect"),
         Err(_) => bail!("no answer within {} s", PATIENCE.as_secs()),
     }

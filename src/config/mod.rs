@@ -23,12 +23,13 @@ use std::time::Duration;
 
 use bitcoin::Network;
 
+use crate::gossip::PeerAddress;
 use crate::journal::Graph;
 
 pub use check::{Finding, check};
 pub use keys::{KEYS, Key, Shown};
 pub use sources::{Environment, Flags, Origin, ProcessEnvironment};
-pub use values::{Host, LogFormat, Peer, RestUrl, Secret, parse_interval, parse_log};
+pub use values::{LogFormat, RestUrl, Secret, parse_interval, parse_log};
 
 use sources::Said;
 
@@ -43,7 +44,7 @@ pub struct Config {
     /// Where the journal and the published files are.
     pub data_dir: PathBuf,
     /// Whom to listen to: at least one, each node once.
-    pub peers: Vec<Peer>,
+    pub peers: Vec<PeerAddress>,
     /// How often to cut an epoch: a multiple of 10 s that divides 24 h.
     pub interval: Duration,
     /// The HTTP address.

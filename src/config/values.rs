@@ -3,19 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bitcoin::Network;
-use bitcoin::secp256k1::PublicKey;
 use reqwest::Url;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::sources::near;
-use crate::gossip::NodeId;
+use crate::gossip::PeerAddress;
 use crate::journal::Graph;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -49,84 +48,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A Lightning node and where it listens: `pubkey@host:port`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Peer {
-    /// Known to be a point on the curve.
-    pub node_id: NodeId,
-    pub host: Host,
-    pub port: u16,
-}
-
-/// Where a peer is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Host {
-    Ip(IpAddr),
-    /// To be looked up at each connection.
-    Dns(String),
-}
-
-impl Peer {
-    /// `host:port`, as `tokio::net::lookup_host` takes it; IPv6 in brackets.
-    pub fn address(&self) -> String {
-        match &self.host {
-            Host::Ip(ip) => SocketAddr::new(*ip, self.port).to_string(),
-            Host::Dns(name) => format!("{name}:{}", self.port),
-        }
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.node_id, self.address())
-    }
-}
-
-impl FromStr for Peer {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = "expected pubkey@host:port";
-        let (key, address) = text.split_once('@').ok_or(expected)?;
-        let key = PublicKey::from_str(key)
-            .ok()
-            .filter(|_| key.len() == 66)
-            .ok_or_else(|| format!("{expected}, with a node's public key of 66 hexadecimal digits"))?;
-        let (host, port) = address.rsplit_once(':').ok_or_else(|| format!("{expected}; the port is missing"))?;
-        let port = port.parse().ok().filter(|port| *port != 0);
-        let port = port.ok_or_else(|| format!("{expected}, with a port from 1 to 65535"))?;
-        Ok(Self { node_id: NodeId::from_pubkey(&key), host: parse_host(host)?, port })
-    }
-}
-
-fn parse_host(host: &str) -> Result<Host, String> {
-    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let ip = inner.parse::<Ipv6Addr>().map_err(|_| format!("[{inner}] is not an IPv6 address"))?;
-        return Ok(Host::Ip(ip.into()));
-    }
-    if host.contains(':') {
-        return Err("an IPv6 address is written in brackets, as in pubkey@[2001:db8::1]:9735".to_owned());
-    }
-    if let Ok(ip) = host.parse::<Ipv4Addr>() {
-        return Ok(Host::Ip(ip.into()));
-    }
-    let labels = || host.trim_end_matches('.').split('.');
-    if labels().next_back().is_some_and(|last| last.eq_ignore_ascii_case("onion")) {
-        return Err("rgsd does not connect through Tor; name a node with an IP address or a DNS name".to_owned());
-    }
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
-    if host.len() > 253 || !labels().all(is_label) || labels().next_back().is_some_and(is_number) {
-        return Err(format!("{host:?} is neither an IP address nor a DNS name"));
-    }
-    Ok(Host::Dns(host.to_owned()))
-}
-
 /// The peers of a network that has some by default.
-pub(super) fn default_peers(network: Network) -> Vec<Peer> {
+pub(super) fn default_peers(network: Network) -> Vec<PeerAddress> {
     match network {
         Network::Bitcoin => BITCOIN_PEERS.iter().filter_map(|text| text.parse().ok()).collect(),
         _ => Vec::new(),
@@ -134,10 +57,10 @@ pub(super) fn default_peers(network: Network) -> Vec<Peer> {
 }
 
 /// Reads all, or tells what is wrong with each.
-pub(super) fn parse_peers(texts: &[String]) -> Result<Vec<Peer>, Vec<(String, String)>> {
-    let (mut peers, mut wrong, mut known) = (Vec::<Peer>::new(), Vec::new(), BTreeSet::new());
+pub(super) fn parse_peers(texts: &[String]) -> Result<Vec<PeerAddress>, Vec<(String, String)>> {
+    let (mut peers, mut wrong, mut known) = (Vec::<PeerAddress>::new(), Vec::new(), BTreeSet::new());
     for text in texts {
-        match text.parse::<Peer>() {
+        match text.parse::<PeerAddress>() {
             Ok(peer) if known.insert(peer.node_id) => peers.push(peer),
             Ok(_) => wrong.push((text.clone(), "this node is named twice; one connection a node is kept".to_owned())),
             Err(why) => wrong.push((text.clone(), why)),
