@@ -169,3 +169,82 @@ fn print(text: &str) -> anyhow::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn flags(line: &[&str]) -> Flags {
+        match Cli::try_parse_from(["rgsd", "serve"].iter().chain(line)).unwrap().command {
+            Command::Serve(flags) => flags.0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_is_a_flag_and_lists_repeat() {
+        let all: Vec<String> = KEYS.iter().map(|key| format!("--{}=x", key.flag())).collect();
+        let all = flags(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(all.values.len(), KEYS.len());
+
+        let flags = flags(&["--config", "f.toml", "--peers", "a,b", "--bitcoind-rest-url", "u", "--peers=c"]);
+        assert_eq!(flags.file, Some(PathBuf::from("f.toml")));
+        assert_eq!(flags.values["peers"], ["a,b", "c"]);
+        assert_eq!(flags.values["bitcoind.rest_url"], ["u"]);
+        assert_eq!(flags.values.len(), 2);
+    }
+
+    #[test]
+    fn usage_errors_end_with_code_2() {
+        for line in [
+            ["serve", "--listne=x"],
+            ["serve", "extra"],
+            ["demo", "--interval=7s"],
+            ["demo", "--channels=0"],
+            ["demo", "--log=inof"],
+            ["dance", "now"],
+        ] {
+            assert_eq!(Cli::try_parse_from(["rgsd"].iter().chain(&line)).unwrap_err().exit_code(), 2, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_demo_has_the_defaults_of_the_contract() {
+        let Command::Demo(options) = Cli::try_parse_from(["rgsd", "demo"]).unwrap().command else {
+            panic!("not the demo");
+        };
+        assert_eq!((options.channels, options.updates_per_second), (2000, 20));
+        assert_eq!((options.interval, options.duration), (Duration::from_secs(10), None));
+        assert_eq!((options.listen.to_string().as_str(), options.topology), ("127.0.0.1:3000", None));
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_again() {
+        let environment = Nothing;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("rgsd.toml");
+        let given = flags(&["--bitcoind-rest-url=http://h:1", "--data-dir=a \"b\" \\c", "--interval=10m"]);
+        let loaded = config::load_from(&given, &environment, &file).unwrap();
+        std::fs::write(&file, as_toml(&loaded)).unwrap();
+        assert_eq!(config::load_from(&Flags::default(), &environment, &file).unwrap().config, loaded.config);
+
+        let json: serde_json::Value = serde_json::from_str(&as_json(&loaded).unwrap()).unwrap();
+        assert_eq!(json["interval"], serde_json::json!({ "value": "10m", "origin": "--interval" }));
+        assert_eq!(json["listen"]["origin"], "default");
+        assert_eq!(json["peers"]["value"].as_array().map(Vec::len), Some(4));
+    }
+
+    struct Nothing;
+
+    impl config::Environment for Nothing {
+        fn variables(&self) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+            Vec::new()
+        }
+    }
+}

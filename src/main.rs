@@ -1,6 +1,7 @@
 //! Parse, set up the log, dispatch; nothing else.
 
 use std::io::{self, Write};
+use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rgsd::cli::{Cli, Command, start_log};
 use rgsd::config::{self, LogFormat};
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|bug| complain(&format!("stopped by a mistake of its own: {bug}"))));
+    std::panic::set_hook(Box::new(report_bug));
     run(Cli::parse()).unwrap_or_else(|error| {
         complain(&format!("{error:#}"));
         ExitCode::FAILURE
@@ -45,4 +46,12 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 /// One sentence on standard error; if that is gone, nobody is listening.
 fn complain(sentence: &str) {
     let _ = writeln!(io::stderr(), "rgsd: {sentence}");
+}
+
+/// A panic, in a sentence: in the log if there is one by then.
+fn report_bug(bug: &PanicHookInfo<'_>) {
+    let place = bug.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let what = bug.payload_as_str().unwrap_or("no reason given");
+    let sentence = format!("a bug at {place}: {what}; please report it");
+    if tracing::dispatcher::has_been_set() { tracing::error!("{sentence}") } else { complain(&sentence) }
 }

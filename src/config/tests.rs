@@ -320,3 +320,13 @@ fn names_follow_one_rule() {
     assert_eq!(key.variable(), "RGSD_BITCOIND_REST_URL");
     assert_eq!(key.flag(), "bitcoind-rest-url");
 }
+
+#[test]
+fn the_help_tells_the_true_defaults() {
+    let config = Config::default();
+    for key in KEYS {
+        if let Shown::One(default) = key.show(&config) {
+            assert!(key.about.ends_with(&format!("[default: {default}]")), "{}", key.name);
+        }
+    }
+}

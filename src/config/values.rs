@@ -95,7 +95,7 @@ impl RestUrl {
     }
 }
 
-/// The URL without its user and password.
+/// With user and password blanked.
 impl fmt::Display for RestUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.with_userinfo(self.userinfo.as_ref().map(|_| "***")))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::gossip::UnixMs;
 use crate::journal::Seq;
 use crate::snapshot::Snapshot;
 
@@ -46,13 +47,13 @@ pub struct EpochStatus {
 }
 
 impl EpochStatus {
-    /// Of a snapshot, at `now` in unix seconds.
-    pub fn of(snapshot: &Snapshot, now: u64) -> Self {
+    /// Of a snapshot, at `now`.
+    pub fn of(snapshot: &Snapshot, now: UnixMs) -> Self {
         let (epoch, counts) = (snapshot.epoch, snapshot.counts);
         Self {
             timestamp: epoch.timestamp,
             seq: epoch.seq,
-            age_seconds: now.saturating_sub(u64::from(epoch.timestamp)),
+            age_seconds: (now.0 / 1000).saturating_sub(u64::from(epoch.timestamp)),
             channels: counts.channels,
             nodes: counts.nodes,
             directions: counts.directions,

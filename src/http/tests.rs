@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::server::{Limits, serve_within};
 use super::*;
+use crate::gossip::UnixMs;
 use crate::journal::{Epoch, Graph, Rules, Seq};
 use crate::snapshot::Counts;
 
@@ -220,7 +221,7 @@ async fn the_status_has_the_fields_of_the_contract() {
             "messages": { "received": 0, "accepted": 0, "refused": { "stale": 3 }, "dropped": 0 },
         })
     );
-    let epoch = serde_json::to_value(EpochStatus::of(&a_snapshot("", ""), 1_700_000_060)).unwrap();
+    let epoch = serde_json::to_value(EpochStatus::of(&a_snapshot("", ""), UnixMs(1_700_000_060_999))).unwrap();
     assert_eq!((&epoch["timestamp"], &epoch["age_seconds"]), (&1_700_000_000.into(), &60.into()));
 }
 
