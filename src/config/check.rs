@@ -134,7 +134,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::super::{KEYS, values};
     use super::*;
@@ -157,8 +157,12 @@ mod tests {
         format!("http://rpc:hunter2@{address}")
     }
 
-    async fn closed_port() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    /// A port where nobody listens, for as long as the socket is kept.
+    fn closed_port() -> (TcpSocket, SocketAddr) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
     }
 
     fn outcome<'a>(findings: &'a [Finding], what: &str) -> &'a Result<String, String> {
@@ -194,9 +198,10 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_closed, nobody) = closed_port();
         let config = Config {
             data_dir: file.join("data"),
-            peers: vec![format!("{KEY}@{}", closed_port().await).parse().unwrap()],
+            peers: vec![format!("{KEY}@{nobody}").parse().unwrap()],
             listen: taken.local_addr().unwrap(),
             ..Config::default()
         };
@@ -222,7 +227,8 @@ mod tests {
             let error = format!("{:#}", bitcoind(&url, Network::Bitcoin).await.unwrap_err());
             assert!(error.contains(why) && !error.contains("hunter2"), "{error}");
         }
-        let url = values::parse_rest_url(&format!("http://rpc:hunter2@{}", closed_port().await)).unwrap();
+        let (_closed, nobody) = closed_port();
+        let url = values::parse_rest_url(&format!("http://rpc:hunter2@{nobody}")).unwrap();
         let error = format!("{:#}", bitcoind(&url, Network::Bitcoin).await.unwrap_err());
         assert!(error.contains("is bitcoind running") && !error.contains("hunter2"), "{error}");
     }

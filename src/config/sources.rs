@@ -16,12 +16,20 @@ const PREFIX: &str = "RGSD_";
 const FILE_VARIABLE: &str = "RGSD_CONFIG";
 
 /// What the command line said, unjudged.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Flags {
     /// `--config`.
     pub file: Option<PathBuf>,
     /// By the name of the key: the values given, at least one.
     pub values: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// Only which keys are set: a value may hold a password.
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<&str> = self.values.keys().copied().collect();
+        f.debug_struct("Flags").field("file", &self.file).field("keys", &keys).finish()
+    }
 }
 
 /// The variables that a process was started with.

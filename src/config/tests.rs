@@ -274,6 +274,8 @@ fn rest_urls_are_plain_http() {
 #[test]
 fn secrets_are_never_printed() {
     assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    let flags = Flags { values: [("bitcoind.rest_url", vec!["http://u:hunter2@h".to_owned()])].into(), file: None };
+    assert_eq!(format!("{flags:?}"), "Flags { file: None, keys: [\"bitcoind.rest_url\"] }");
 
     let said = Said { flags: &[("bitcoind.rest_url", "http://rpc:hunter2@127.0.0.1:8332")], ..Said::default() };
     let loaded = said.load().unwrap();
