@@ -1,0 +1,180 @@
+//! The table of keys: the one place that says what can be set. A new key is a field of [`Config`], its default,
+//! and a row here.
+
+use serde::Serialize;
+
+use super::Config;
+use super::values::{self, LogFormat};
+use crate::journal::Graph;
+
+/// Something that can be set, in the file, the environment and by a flag.
+pub struct Key {
+    /// As in the file, with dots; the variable's and the flag's names follow from it.
+    pub name: &'static str,
+    /// What a value looks like, for `--help`.
+    pub value: &'static str,
+    /// What it is for, in a sentence, with its default.
+    pub about: &'static str,
+    /// Whether it takes any number of values.
+    pub list: bool,
+    /// Whether what was said may hold a password.
+    secret: bool,
+    set: fn(&mut Config, &[String]) -> Vec<Wrong>,
+    show: fn(&Config) -> Shown,
+}
+
+/// A text that is no value of its key, and why.
+type Wrong = (String, String);
+
+/// A value as it may be printed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Shown {
+    Unset,
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Key {
+    /// The environment variable: `RGSD_BITCOIND_REST_URL` for `bitcoind.rest_url`.
+    pub fn variable(&self) -> String {
+        format!("RGSD_{}", self.name.replace('.', "_").to_uppercase())
+    }
+
+    /// The flag, without its dashes: `bitcoind-rest-url` for `bitcoind.rest_url`.
+    pub fn flag(&self) -> String {
+        self.name.replace(['.', '_'], "-")
+    }
+
+    /// Sets the value; gives back the texts that are none.
+    pub(super) fn set(&self, config: &mut Config, texts: &[String]) -> Vec<Wrong> {
+        (self.set)(config, texts)
+    }
+
+    /// The effective value, secrets masked.
+    pub fn show(&self, config: &Config) -> Shown {
+        (self.show)(config)
+    }
+
+    /// A text that was said for this key, as it may be printed.
+    pub(super) fn mask(&self, text: &str) -> String {
+        if self.secret { values::mask_url(text) } else { text.to_owned() }
+    }
+}
+
+/// Every key, in the order in which they are shown.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "network",
+        value: "NETWORK",
+        about: "bitcoin, testnet, signet or regtest [default: bitcoin]",
+        list: false,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_network, |value| config.network = value),
+        show: |config| Shown::One(config.network.to_string()),
+    },
+    Key {
+        name: "data_dir",
+        value: "DIR",
+        about: "Where the journal and the published files are [default: ./data]",
+        list: false,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_path, |value| config.data_dir = value),
+        show: |config| Shown::One(config.data_dir.display().to_string()),
+    },
+    Key {
+        name: "peers",
+        value: "PUBKEY@HOST:PORT",
+        about: "Lightning nodes to listen to, separated by commas [default for bitcoin: four long-lived public nodes]",
+        list: true,
+        secret: false,
+        set: |config, texts| all(values::parse_peers(texts), |value| config.peers = value),
+        show: |config| Shown::Many(config.peers.iter().map(ToString::to_string).collect()),
+    },
+    Key {
+        name: "interval",
+        value: "TIME",
+        about: "How often to cut a snapshot: a multiple of 10 s that divides 24 h [default: 1h]",
+        list: false,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_interval, |value| config.interval = value),
+        show: |config| Shown::One(values::show_time(config.interval)),
+    },
+    Key {
+        name: "listen",
+        value: "IP:PORT",
+        about: "The HTTP address [default: 127.0.0.1:3000]",
+        list: false,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_listen, |value| config.listen = value),
+        show: |config| Shown::One(config.listen.to_string()),
+    },
+    Key {
+        name: "graph",
+        value: "GRAPH",
+        about: "routable leaves out channels that are disabled in both directions, complete keeps them \
+                [default: routable]",
+        list: false,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_graph, |value| config.graph = value),
+        show: |config| {
+            Shown::One(match config.graph {
+                Graph::Routable => "routable".to_owned(),
+                Graph::Complete => "complete".to_owned(),
+            })
+        },
+    },
+    Key {
+        name: "bitcoind.rest_url",
+        value: "URL",
+        about: "bitcoind's REST endpoint, such as http://127.0.0.1:8332, for funding proofs; without it, channels \
+                are accepted unproven",
+        list: false,
+        secret: true,
+        set: |config, texts| one(texts, values::parse_rest_url, |value| config.bitcoind.rest_url = Some(value)),
+        show: |config| config.bitcoind.rest_url.as_ref().map_or(Shown::Unset, |url| Shown::One(url.to_string())),
+    },
+    Key {
+        name: "retention",
+        value: "TIME",
+        about: "How long superseded messages are kept, at least 8d [default: 30d]",
+        list: false,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_retention, |value| config.retention = value),
+        show: |config| Shown::One(values::show_time(config.retention)),
+    },
+    Key {
+        name: "log",
+        value: "FILTER",
+        about: "What is logged: a level, or a tracing filter such as info,rgsd::gossip=debug [default: info]",
+        list: false,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_log, |value| config.log = value),
+        show: |config| Shown::One(config.log.clone()),
+    },
+    Key {
+        name: "log_format",
+        value: "FORMAT",
+        about: "text or json [default: text]",
+        list: false,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_log_format, |value| config.log_format = value),
+        show: |config| {
+            Shown::One(match config.log_format {
+                LogFormat::Text => "text".to_owned(),
+                LogFormat::Json => "json".to_owned(),
+            })
+        },
+    },
+];
+
+/// Sets a key that takes one value.
+fn one<T>(texts: &[String], parse: fn(&str) -> Result<T, String>, set: impl FnOnce(T)) -> Vec<Wrong> {
+    let [text] = texts else { return vec![(texts.join(", "), "expected one value".to_owned())] };
+    all(parse(text).map_err(|why| vec![(text.clone(), why)]), set)
+}
+
+/// Sets a key if all of its texts are right.
+fn all<T>(parsed: Result<T, Vec<Wrong>>, set: impl FnOnce(T)) -> Vec<Wrong> {
+    parsed.map(set).err().unwrap_or_default()
+}

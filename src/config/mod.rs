@@ -1,0 +1,160 @@
+//! What the operator said, resolved into one plain [`Config`].
+//!
+//! Settings come from four places, each overriding the one before: defaults, a TOML file, the environment, flags.
+//! One table ([`KEYS`]) drives all of them. This module is the only reader of the process's environment, through
+//! [`Environment`], so that tests pass a map. It promises that a `Config` it hands out is usable as it stands, that
+//! all mistakes are reported at once, and that nothing secret is ever printed.
+//!
+//! A variable that is set but empty counts as not set: container tools often cannot leave one out.
+
+mod check;
+mod keys;
+mod sources;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bitcoin::Network;
+
+use crate::gossip::PeerAddress;
+use crate::journal::Graph;
+
+pub use check::{Finding, check};
+pub use keys::{KEYS, Key, Shown};
+pub use sources::{Environment, Flags, Origin, ProcessEnvironment};
+pub use values::{LogFormat, RestUrl, Secret, parse_interval, parse_log};
+
+use sources::Said;
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "rgsd.toml";
+
+/// Everything that can be set, checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Which chain: bitcoin, testnet, signet or regtest.
+    pub network: Network,
+    /// Where the journal and the published files are.
+    pub data_dir: PathBuf,
+    /// Whom to listen to: at least one, each node once.
+    pub peers: Vec<PeerAddress>,
+    /// How often to cut an epoch: a multiple of 10 s that divides 24 h.
+    pub interval: Duration,
+    /// The HTTP address.
+    pub listen: SocketAddr,
+    /// Which channels a snapshot holds.
+    pub graph: Graph,
+    pub bitcoind: Bitcoind,
+    /// How long superseded messages are kept: at least 8 days.
+    pub retention: Duration,
+    /// A tracing filter that is known to parse.
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+/// How to reach bitcoind.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Bitcoind {
+    /// Its REST endpoint; `None`: channels are accepted unproven.
+    pub rest_url: Option<RestUrl>,
+}
+
+impl Default for Config {
+    /// The defaults, with no peers: which those are depends on the network.
+    fn default() -> Self {
+        Self {
+            network: Network::Bitcoin,
+            data_dir: PathBuf::from("./data"),
+            peers: Vec::new(),
+            interval: Duration::from_secs(60 * 60),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
+            graph: Graph::Routable,
+            bitcoind: Bitcoind::default(),
+            retention: Duration::from_secs(30 * 24 * 60 * 60),
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// A configuration, and where each of its values is from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Loaded {
+    /// Every key with its effective value, secrets masked, and its origin, in the order of [`KEYS`].
+    pub fn settings(&self) -> impl Iterator<Item = (&'static Key, Shown, Origin)> + '_ {
+        KEYS.iter().map(|key| {
+            let origin = self.origins.get(key.name).cloned().unwrap_or(Origin::Default);
+            (key, key.show(&self.config), origin)
+        })
+    }
+}
+
+/// Everything that is wrong with what the operator said: one sentence each, at least one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Mistakes(pub Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [one] => f.write_str(one),
+            many => {
+                write!(f, "{} mistakes in the configuration:", many.len())?;
+                many.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// Loads the configuration of this process.
+pub fn load(flags: &Flags) -> Result<Loaded, Mistakes> {
+    load_from(flags, &ProcessEnvironment, Path::new(DEFAULT_FILE))
+}
+
+/// Loads a configuration from given sources; `default_file` is read if it exists and no other file is named.
+pub fn load_from(flags: &Flags, environment: &dyn Environment, default_file: &Path) -> Result<Loaded, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let said = sources::gather(flags, environment, default_file, &mut mistakes.0);
+    let config = resolve(&said, &mut mistakes.0);
+    if !mistakes.0.is_empty() {
+        return Err(mistakes);
+    }
+    Ok(Loaded { config, origins: said.into_iter().map(|(key, said)| (key, said.origin)).collect() })
+}
+
+/// Turns texts into values; what cannot be turned is added to `mistakes`.
+fn resolve(said: &BTreeMap<&'static str, Said>, mistakes: &mut Vec<String>) -> Config {
+    let mut config = Config::default();
+    let mut network_is_known = true;
+    for key in KEYS {
+        let Some(said) = said.get(key.name) else { continue };
+        for (text, why) in key.set(&mut config, &said.texts) {
+            mistakes.push(format!("{} = {:?} ({}): {why}", key.name, key.mask(&text), said.origin));
+            network_is_known &= key.name != "network";
+        }
+    }
+    if network_is_known && !said.contains_key("peers") {
+        config.peers = values::default_peers(config.network);
+        if config.peers.is_empty() {
+            mistakes.push(format!(
+                "peers is not set, and {} has no default peers: set it to a list of pubkey@host:port \
+                 (in the file, as RGSD_PEERS, or with --peers)",
+                config.network
+            ));
+        }
+    }
+    config
+}

@@ -1,0 +1,34 @@
+//! Room 5: HTTP. What wallets, operators and their tools ask for, and what they get.
+//!
+//! Owns the routes, the answers' headers and the listening socket. Promises that every number is answered with a
+//! snapshot once there is one, that a length is always declared, and that a body never changes under way: it is a
+//! handle to immutable bytes, taken when the request came. Makes no snapshot and decides nothing about them.
+
+mod answer;
+mod path;
+mod server;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bitcoin::Network;
+
+use crate::snapshot::Snapshot;
+
+pub use server::{bind, serve};
+pub use status::{EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource};
+
+/// The latest published snapshot; empty before the first.
+pub type Latest = Arc<ArcSwapOption<Snapshot>>;
+
+/// What the answers are made from. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub network: Network,
+    pub latest: Latest,
+    pub status: Arc<dyn StatusSource>,
+}

@@ -1,0 +1,97 @@
+//! What `/status.json` tells: the service's state in one value, for machines.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::gossip::UnixMs;
+use crate::journal::Seq;
+use crate::snapshot::Snapshot;
+
+/// Whoever can tell the state of the service.
+pub trait StatusSource: Send + Sync + 'static {
+    /// The state now. Called for each request: it must not wait for anything.
+    fn status(&self) -> Status;
+}
+
+/// The state of the service.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Status {
+    /// Of `rgsd`.
+    pub version: String,
+    pub network: String,
+    /// Whether wallets get a snapshot. Set by this room, from the very snapshot that they would get.
+    pub ready: bool,
+    /// What an operator should know, in one sentence.
+    pub problem: Option<String>,
+    /// The snapshot that is served; `None` before the first.
+    pub epoch: Option<EpochStatus>,
+    pub journal: JournalStatus,
+    /// A remote archive: there is none yet, so `null`.
+    pub archive: (),
+    pub peers: Vec<PeerStatus>,
+    pub proofs: ProofStatus,
+    pub messages: MessageCounts,
+}
+
+/// Which snapshot is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct EpochStatus {
+    /// Unix seconds.
+    pub timestamp: u32,
+    pub seq: Seq,
+    pub age_seconds: u64,
+    pub channels: u32,
+    pub nodes: u32,
+    pub directions: u32,
+}
+
+impl EpochStatus {
+    /// Of a snapshot, at `now`.
+    pub fn of(snapshot: &Snapshot, now: UnixMs) -> Self {
+        let (epoch, counts) = (snapshot.epoch, snapshot.counts);
+        Self {
+            timestamp: epoch.timestamp,
+            seq: epoch.seq,
+            age_seconds: (now.0 / 1000).saturating_sub(u64::from(epoch.timestamp)),
+            channels: counts.channels,
+            nodes: counts.nodes,
+            directions: counts.directions,
+        }
+    }
+}
+
+/// How far the journal is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct JournalStatus {
+    pub last_seq: Seq,
+}
+
+/// One configured peer.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct PeerStatus {
+    /// Its public key, in hexadecimal digits.
+    pub node_id: String,
+    /// `host:port`.
+    pub address: String,
+    /// One word, such as `connected`.
+    pub state: String,
+}
+
+/// Funding proofs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct ProofStatus {
+    /// Announcements that wait for theirs.
+    pub pending: u64,
+}
+
+/// What became of the messages since the start.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct MessageCounts {
+    pub received: u64,
+    pub accepted: u64,
+    /// By reason.
+    pub refused: BTreeMap<String, u64>,
+    /// Lost because a queue was full.
+    pub dropped: u64,
+}
