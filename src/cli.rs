@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
+use crate::snapshot::Interval;
 use crate::config::{self, Flags, KEYS, Loaded, LogFormat, Shown};
 
 /// A Rapid Gossip Sync server: collects Lightning gossip, and serves wallets fresh snapshots of it.
@@ -41,7 +42,7 @@ pub struct DemoOptions {
     pub updates_per_second: u32,
     /// How often to cut a snapshot: a multiple of 10 s that divides 24 h
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = config::parse_interval)]
-    pub interval: Duration,
+    pub interval: Interval,
     /// The HTTP address
     #[arg(long, default_value = "127.0.0.1:3000", value_name = "IP:PORT")]
     pub listen: SocketAddr,
@@ -220,7 +221,7 @@ mod tests {
             panic!("not the demo");
         };
         assert_eq!((options.channels, options.updates_per_second), (2000, 20));
-        assert_eq!((options.interval, options.duration), (Duration::from_secs(10), None));
+        assert_eq!((options.interval.secs(), options.duration), (10, None));
         assert_eq!((options.listen.to_string().as_str(), options.topology), ("127.0.0.1:3000", None));
     }
 

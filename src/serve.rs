@@ -1,8 +1,217 @@
-//! Wires the rooms into the running service.
+//! Wires the rooms into the running service: start order, shutdown order.
+//!
+//! Start: the address is bound and the last published snapshot served before anything else; then the journal is
+//! read, and the snapshot of its last epoch is published if it was not; then the writer, the history and the
+//! publisher; then peers. Stop, in the order of the data: peers first, then the journal is flushed, then the history
+//! and the publisher finish what they have.
 
+mod curator;
+mod load;
+mod publisher;
+mod scheduler;
+mod state;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context;
+use bitcoin::constants::ChainHash;
+use rand::RngExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::load::{Remembered, remember};
+use self::state::State;
 use crate::config::Config;
+use crate::gossip::check::{Limits, Rules};
+use crate::gossip::collector::{Collector, Setup, Sink, SinkClosed};
+use crate::gossip::sync::Syncs;
+use crate::gossip::{Clock, Fact, NodeId, Secrets, SystemClock, UnixMs, funding, node_key};
+use crate::journal::{Draft, Event, Journal, SqliteJournal, Writer};
+use crate::snapshot::{Folder, Latest, Schedule};
+use crate::tasks::Tasks;
+use crate::{http, snapshot};
 
-/// Runs the service until it is stopped.
+/// How long peers, requests and the schedule may take to stop.
+const FRONT_STOPS_WITHIN: Duration = Duration::from_millis(3_500);
+/// How long the journal, the history and the publisher may then take.
+const BACK_STOPS_WITHIN: Duration = Duration::from_millis(1_000);
+
+/// Runs the service until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    anyhow::bail!("serving {} is not wired up yet", config.network)
+    let stop = CancellationToken::new();
+    stop_on_signals(stop.clone())?;
+    let service = Service::start(config, Arc::new(SystemClock), stop).await?;
+    service.finish().await
+}
+
+/// Cancels `stop` at SIGTERM or SIGINT.
+pub fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// The running service.
+pub struct Service {
+    address: SocketAddr,
+    state: Arc<State>,
+    /// Peers, requests, the schedule.
+    front: Tasks,
+    /// The history and the publisher: they end when the journal has.
+    back: Tasks,
+    writer: Writer,
+}
+
+impl Service {
+    /// Starts everything; returns when the journal is read and peers are being connected to. Wallets are served the
+    /// last published snapshot meanwhile.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Self> {
+        let front = Tasks::new(stop);
+        let back = front.sibling();
+        create_data_dir(&config.data_dir)?;
+        let listener = http::bind(config.listen).await?;
+        let address = listener.local_addr()?;
+        let now = clock.now();
+        let journal = SqliteJournal::open(&config.data_dir, config.network, now, &mut rand::rng())?;
+        let secrets = secrets(&config.data_dir)?;
+
+        let folder = Folder::new(&config.data_dir, config.network);
+        let latest = Latest::from_pointee(folder.load(now.secs()));
+        let state = Arc::new(State::new(&config, Arc::clone(&latest), Arc::clone(&clock)));
+        serve_http(listener, address, &state, &front);
+
+        let rules = checking_rules(&config);
+        let (journal, remembered) = tokio::task::spawn_blocking(move || {
+            let remembered = remember(&journal, rules);
+            remembered.map(|remembered| (journal, remembered))
+        })
+        .await??;
+        let offset_s = journal.epoch_offset_s();
+        let (writer, drafts, commits) = Writer::spawn(Box::new(journal), Default::default())?;
+        state.journal_is(writer.status());
+
+        let (views, next_view) = watch::channel(None);
+        publisher::start(next_view, folder, config.network, Arc::clone(&state), &back);
+        let Remembered { history, checker, last_sync, last_message } = remembered;
+        curator::start(history, commits, views, snapshot::rules(config.graph), &state, &back);
+
+        let peers: Vec<_> = config.peers.iter().map(|peer| NodeId::from_pubkey(&peer.node_id)).collect();
+        let syncs = Syncs::new(last_sync, last_message, peers, clock.now());
+        let setup = setup(&config, rules, secrets, state.storage_full(), Arc::clone(&clock));
+        let collector = Collector::start(setup, checker, syncs, sink(drafts.clone()), &front)?;
+        state.collector_is(collector, last_message);
+
+        let schedule = Schedule::new(config.interval, offset_s);
+        scheduler::start(schedule, drafts, snapshot::rules(config.graph), &state, clock, &front);
+        scheduler::start_retention(writer.retainer(), config.retention, &state, &front);
+        Ok(Self { address, state, front, back, writer })
+    }
+
+    /// Where wallets are served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How the service fares.
+    pub fn status(&self) -> http::Status {
+        http::StatusSource::status(&*self.state)
+    }
+
+    /// Waits for the stop, and then for everything to end in order. An error is the reason why the service stopped
+    /// by itself.
+    pub async fn finish(self) -> anyhow::Result<()> {
+        let Self { front, back, mut writer, .. } = self;
+        tokio::select! {
+            () = front.stop().cancelled() => {}
+            ended = writer.ended() => {
+                front.stop().cancel();
+                front.finish(FRONT_STOPS_WITHIN).await;
+                return ended.context("the journal failed");
+            }
+        }
+        front.finish(FRONT_STOPS_WITHIN).await;
+        let flushed = tokio::time::timeout(BACK_STOPS_WITHIN, writer.stop()).await;
+        back.finish(BACK_STOPS_WITHIN).await;
+        if let Some(reason) = front.take_reason() {
+            return Err(reason);
+        }
+        match flushed {
+            Ok(flushed) => flushed.context("the journal failed"),
+            Err(_) => {
+                tracing::warn!("the journal has no room for its last messages: they will be asked for again");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(data_dir).with_context(|| {
+        format!("cannot create the directory {}: choose another one with --data-dir", data_dir.display())
+    })
+}
+
+fn secrets(data_dir: &Path) -> anyhow::Result<Secrets> {
+    let mut rng = rand::rng();
+    let node_key = node_key(data_dir, || rng.random())?;
+    Ok(Secrets { node_key, ephemeral: rng.random() })
+}
+
+fn serve_http(listener: tokio::net::TcpListener, address: SocketAddr, state: &Arc<State>, tasks: &Tasks) {
+    let app = http::App { network: state.network(), latest: state.latest(), status: Arc::clone(state) as _ };
+    let stop = tasks.stop().clone();
+    tracing::info!("serving wallets at http://{address}/snapshot/0");
+    tasks.spawn("the HTTP server", async move {
+        http::serve(listener, app, stop.cancelled_owned()).await;
+        Ok(())
+    });
+}
+
+fn checking_rules(config: &Config) -> Rules {
+    Rules {
+        chain: ChainHash::using_genesis_block_const(config.network),
+        proofs: config.bitcoind.rest_url.is_some(),
+        retention: config.retention,
+        limits: Limits::default(),
+    }
+}
+
+fn setup(
+    config: &Config,
+    rules: Rules,
+    secrets: Secrets,
+    storage_full: Arc<AtomicBool>,
+    clock: Arc<dyn Clock>,
+) -> Setup {
+    let bitcoind = config.bitcoind.rest_url.as_ref().map(|url| funding::Settings {
+        rest_url: url.expose(),
+        network: config.network,
+        timing: funding::Timing::default(),
+    });
+    if bitcoind.is_none() {
+        tracing::warn!("no bitcoind.rest_url is configured: channels are accepted without proof of their funding");
+    }
+    Setup { rules, peers: config.peers.clone(), secrets, bitcoind, storage_full, clock }
+}
+
+/// Facts become drafts for the journal. Waits when the journal is slow: the collector has a thread for it.
+fn sink(drafts: mpsc::Sender<Draft>) -> Sink {
+    Box::new(move |seen: UnixMs, facts: Vec<Fact>| {
+        for fact in facts {
+            drafts.blocking_send(Draft { seen, event: Event::Fact(fact) }).map_err(|_| SinkClosed)?;
+        }
+        Ok(())
+    })
 }

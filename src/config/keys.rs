@@ -98,7 +98,7 @@ pub const KEYS: &[Key] = &[
         list: false,
         secret: false,
         set: |config, texts| one(texts, values::parse_interval, |value| config.interval = value),
-        show: |config| Shown::One(values::show_time(config.interval)),
+        show: |config| Shown::One(values::show_time(config.interval.as_duration())),
     },
     Key {
         name: "listen",

@@ -25,6 +25,7 @@ use bitcoin::Network;
 
 use crate::gossip::PeerAddress;
 use crate::journal::Graph;
+use crate::snapshot::Interval;
 
 pub use check::{Finding, check};
 pub use keys::{KEYS, Key, Shown};
@@ -46,7 +47,7 @@ pub struct Config {
     /// Whom to listen to: at least one, each node once.
     pub peers: Vec<PeerAddress>,
     /// How often to cut an epoch: a multiple of 10 s that divides 24 h.
-    pub interval: Duration,
+    pub interval: Interval,
     /// The HTTP address.
     pub listen: SocketAddr,
     /// Which channels a snapshot holds.
@@ -73,7 +74,7 @@ impl Default for Config {
             network: Network::Bitcoin,
             data_dir: PathBuf::from("./data"),
             peers: Vec::new(),
-            interval: Duration::from_secs(60 * 60),
+            interval: Interval::default(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
             graph: Graph::Routable,
             bitcoind: Bitcoind::default(),

@@ -64,7 +64,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.data_dir, PathBuf::from("./data"));
     assert_eq!(config.peers.len(), 4);
     assert_eq!(config.peers[0].to_string(), format!("{KEY}@3.33.236.230:9735"));
-    assert_eq!(config.interval, Duration::from_secs(3600));
+    assert_eq!(config.interval.secs(), 3600);
     assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
     assert_eq!(config.graph, Graph::Routable);
     assert_eq!(config.bitcoind.rest_url, None);

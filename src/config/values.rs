@@ -15,6 +15,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::sources::near;
 use crate::gossip::PeerAddress;
+use crate::snapshot::Interval;
 use crate::journal::Graph;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -197,18 +198,16 @@ pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Reads an interval between epochs: a multiple of 10 s that divides 24 h.
-pub fn parse_interval(text: &str) -> Result<Duration, String> {
+pub fn parse_interval(text: &str) -> Result<Interval, String> {
     let expected = "expected a multiple of 10 s that divides 24 h, such as 10s, 10m or 1h";
     let time = humantime::parse_duration(text).map_err(|error| format!("{expected} ({error})"))?;
-    let fits = |seconds: &u64| seconds.is_multiple_of(10) && DAY.is_multiple_of(*seconds);
-    if time.subsec_nanos() == 0 && time.as_secs() > 0 && fits(&time.as_secs()) {
-        return Ok(time);
-    }
-    let shorter = (10..=time.as_secs().min(DAY)).rev().find(fits);
-    let longer = (10..=DAY).find(|seconds| *seconds > time.as_secs() && fits(seconds));
-    let near: Vec<String> =
-        shorter.into_iter().chain(longer).map(|seconds| show_time(Duration::from_secs(seconds))).collect();
-    Err(format!("{expected}; near it: {}", near.join(" and ")))
+    Interval::new(time).ok_or_else(|| {
+        let fits = |seconds: &u64| Interval::new(Duration::from_secs(*seconds)).is_some();
+        let shorter = (10..=time.as_secs().min(DAY)).rev().find(fits);
+        let longer = (10..=DAY).find(|seconds| *seconds > time.as_secs() && fits(seconds));
+        let near = shorter.into_iter().chain(longer).map(|seconds| show_time(Duration::from_secs(seconds)));
+        format!("{expected}; near it: {}", near.collect::<Vec<_>>().join(" and "))
+    })
 }
 
 pub(super) fn parse_retention(text: &str) -> Result<Duration, String> {

@@ -14,16 +14,12 @@ mod tests;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use bitcoin::Network;
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::Latest;
 
 pub use server::{bind, serve};
 pub use status::{EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource};
-
-/// The latest published snapshot; empty before the first.
-pub type Latest = Arc<ArcSwapOption<Snapshot>>;
 
 /// What the answers are made from. Cheap to clone.
 #[derive(Clone)]

@@ -81,6 +81,8 @@ pub struct PeerStatus {
 /// Funding proofs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct ProofStatus {
+    /// Whether a bitcoind is configured: without one, channels are accepted unproven.
+    pub required: bool,
     /// Announcements that wait for theirs.
     pub pending: u64,
 }
@@ -92,6 +94,8 @@ pub struct MessageCounts {
     pub accepted: u64,
     /// By reason.
     pub refused: BTreeMap<String, u64>,
-    /// Lost because a queue was full.
+    /// Lost because a queue, or the disk, was full.
     pub dropped: u64,
+    /// Waiting for a channel's funding proof.
+    pub waiting: u64,
 }

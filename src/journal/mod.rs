@@ -18,12 +18,12 @@ mod lock;
 mod read_ahead;
 pub mod retention;
 mod sqlite;
-mod writer;
+pub mod writer;
 
 pub use lock::DataDirLock;
 pub use read_ahead::read_ahead;
 pub use sqlite::SqliteJournal;
-pub use writer::{Pace, Status, Writer};
+pub use writer::{Pace, Retainer, Writer};
 
 /// An entry's number: 1 for the first, without gaps as they are assigned. 0 means "before the first".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize)]

@@ -72,6 +72,21 @@ pub struct Writer {
     ended: oneshot::Receiver<anyhow::Result<()>>,
 }
 
+/// Asks the thread to forget what is old. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Retainer {
+    control: mpsc::UnboundedSender<Command>,
+}
+
+impl Retainer {
+    /// Forgets, in the background, what is older than `retention` and superseded for as long (see [`retention`](super::retention)).
+    /// Passed over while the last call's work is going on.
+    pub fn retain(&self, now: UnixMs, retention: Duration) {
+        // Where the thread has ended, `ended` says so.
+        let _ = self.control.send(Command::Retain { now, retention });
+    }
+}
+
 #[derive(Debug)]
 enum Command {
     Retain { now: UnixMs, retention: Duration },
@@ -112,11 +127,9 @@ impl Writer {
         self.status.clone()
     }
 
-    /// Forgets, in the background, what is older than `retention` and superseded for as long (see [`retention`](super::retention)).
-    /// Passed over while the last call's work is going on.
-    pub fn retain(&self, now: UnixMs, retention: Duration) {
-        // Where the thread has ended, `ended` says so.
-        let _ = self.control.send(Command::Retain { now, retention });
+    /// Whoever asks for old entries to be forgotten.
+    pub fn retainer(&self) -> Retainer {
+        Retainer { control: self.control.clone() }
     }
 
     /// Waits until the thread has ended: only by itself because of an error, or after [`Writer::stop`]. May be

@@ -4,8 +4,6 @@
 //! 10, taken modulo the interval) belongs to the journal. Other servers stamp whole hours, so what is not ours is
 //! unknown.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 const DAY_S: u32 = 24 * 3600;
@@ -19,6 +17,12 @@ const DEAF_AFTER_S: u32 = 3600;
 pub struct Interval(u32);
 
 impl Interval {
+    /// `None` where `every` is not such a time.
+    pub fn new(every: Duration) -> Option<Self> {
+        let s = u32::try_from(every.as_secs()).ok().filter(|_| every.subsec_nanos() == 0)?;
+        (s != 0 && s.is_multiple_of(10) && DAY_S.is_multiple_of(s)).then_some(Self(s))
+    }
+
     /// In seconds.
     pub fn secs(self) -> u32 {
         self.0
@@ -32,36 +36,6 @@ impl Interval {
 impl Default for Interval {
     fn default() -> Self {
         Self(3600)
-    }
-}
-
-impl TryFrom<Duration> for Interval {
-    type Error = &'static str;
-
-    fn try_from(every: Duration) -> Result<Self, Self::Error> {
-        const EXPECTED: &str = "a multiple of 10 s that divides 24 h, such as 10s, 10m, 1h or 24h";
-        if every.subsec_nanos() != 0 {
-            return Err(EXPECTED);
-        }
-        match u32::try_from(every.as_secs()) {
-            Ok(s) if s != 0 && s.is_multiple_of(10) && DAY_S.is_multiple_of(s) => Ok(Self(s)),
-            _ => Err(EXPECTED),
-        }
-    }
-}
-
-impl FromStr for Interval {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let every = humantime::parse_duration(text).unwrap_or_default();
-        Self::try_from(every)
-    }
-}
-
-impl fmt::Display for Interval {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", humantime::format_duration(self.as_duration()))
     }
 }
 
@@ -172,27 +146,28 @@ mod tests {
         Circumstances { last_epoch: None, synced: true, last_contact: Some(now) }
     }
 
-    fn interval(text: &str) -> Interval {
-        text.parse().expect("a good interval")
+    fn interval(seconds: u64) -> Interval {
+        Interval::new(Duration::from_secs(seconds)).expect("a good interval")
     }
 
     #[test]
     fn intervals_are_multiples_of_ten_seconds_that_divide_a_day() {
-        for good in ["10s", "20s", "1m", "10m", "1h", "3h", "24h"] {
-            assert!(good.parse::<Interval>().is_ok(), "{good}");
+        for good in [10, 20, 60, 600, 3600, 3 * 3600, 24 * 3600] {
+            assert!(Interval::new(Duration::from_secs(good)).is_some(), "{good}");
         }
-        for bad in ["0s", "5s", "15s", "70s", "7h", "25h", "48h", "10500ms", "-1h", "soon", ""] {
-            assert!(bad.parse::<Interval>().is_err(), "{bad}");
+        for bad in [0, 5, 15, 70, 7 * 3600, 25 * 3600, 48 * 3600, u64::MAX] {
+            assert_eq!(Interval::new(Duration::from_secs(bad)), None, "{bad}");
         }
+        assert_eq!(Interval::new(Duration::from_millis(10_500)), None);
     }
 
     #[test]
     fn the_first_epoch_comes_within_ten_seconds_and_the_next_on_the_grid() {
         for offset in (1..60).filter(|o| o % 10 != 0) {
             for start in T..T + 20 {
-                let mut schedule = Schedule::new(interval("1h"), offset);
+                let mut schedule = Schedule::new(interval(3600), offset);
                 let Decision::WaitUntil(first) = schedule.decide(start, fine(start)) else {
-                    let Decision::Cut(at) = Schedule::new(interval("1h"), offset).decide(start, fine(start)) else {
+                    let Decision::Cut(at) = Schedule::new(interval(3600), offset).decide(start, fine(start)) else {
                         panic!("blocked");
                     };
                     assert_eq!((at, at % 10), (start, offset % 10));
@@ -213,7 +188,7 @@ mod tests {
     #[test]
     fn whole_hours_are_never_stamped() {
         for offset in (1..60).filter(|o| o % 10 != 0) {
-            let mut schedule = Schedule::new(interval("10s"), offset);
+            let mut schedule = Schedule::new(interval(10), offset);
             let stamps = (T..T + 8000).filter_map(|now| match schedule.decide(now, fine(now)) {
                 Decision::Cut(at) => Some(at),
                 _ => None,
@@ -226,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_late_caller_gets_one_epoch_for_all_that_were_missed() {
-        let mut schedule = Schedule::new(interval("10s"), 3);
+        let mut schedule = Schedule::new(interval(10), 3);
         assert_eq!(schedule.decide(T + 3, fine(T + 3)), Decision::Cut(T + 3));
         let late = T + 3 + 95;
         let fine = Circumstances { last_epoch: Some(T + 3), ..fine(late) };
@@ -236,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_timestamp_never_repeats_after_a_restart() {
-        let mut schedule = Schedule::new(interval("10s"), 3);
+        let mut schedule = Schedule::new(interval(10), 3);
         let again = Circumstances { last_epoch: Some(T + 3), ..fine(T + 3) };
         assert_eq!(schedule.decide(T + 3, again), Decision::WaitUntil(T + 13));
         assert_eq!(schedule.decide(T + 13, again), Decision::Cut(T + 13));
@@ -244,7 +219,7 @@ mod tests {
 
     #[test]
     fn old_fees_are_never_stamped_fresh() {
-        let mut schedule = Schedule::new(interval("1h"), 3);
+        let mut schedule = Schedule::new(interval(3600), 3);
         let circumstances = Circumstances { synced: false, ..fine(T) };
         assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::Syncing));
         let circumstances = Circumstances { last_epoch: Some(T + 1), ..fine(T) };

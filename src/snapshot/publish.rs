@@ -1,0 +1,215 @@
+//! Published files: `data_dir/snapshots/`, laid out so that any static file server or CDN can serve them.
+//!
+//! | path | what |
+//! |---|---|
+//! | `<timestamp>/snapshot/0` | RGS v1 |
+//! | `<timestamp>/snapshot/v2/0`, `<timestamp>/v2/snapshot/0` | RGS v2, one file under two names |
+//! | `<timestamp>/epoch.json` | what the files hold, and their checksums |
+//! | `current` | a symbolic link to the newest of these folders |
+//!
+//! A folder is complete and on the disk before `current` is switched to it by a rename, so a reader never sees a
+//! torn or missing snapshot. Old folders stay for a while, for those who are still reading in them.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use bitcoin::Network;
+use bitcoin::constants::ChainHash;
+use bitcoin::hashes::{Hash, sha256};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Counts, Snapshot, Version};
+use crate::journal::{Epoch, Graph, Rules, Seq};
+
+const V1: &str = "snapshot/0";
+const V2: &str = "snapshot/v2/0";
+const V2_AGAIN: &str = "v2/snapshot/0";
+const EPOCH: &str = "epoch.json";
+const CURRENT: &str = "current";
+/// Marks what is not finished; removed at the next start or publication.
+const HALF: &str = ".new";
+/// So many folders stay …
+const KEEP: usize = 3;
+/// … and none goes before the newest one is this much newer, in seconds.
+const KEEP_S: u32 = 120;
+/// A snapshot older than this applies as nothing at official clients: they backdate it by seven days, and drop what
+/// is two weeks old.
+const USELESS_AFTER_S: u32 = 7 * 24 * 3600;
+
+/// The folder of published snapshots.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+    network: Network,
+}
+
+/// `epoch.json`.
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    network: Network,
+    timestamp: u32,
+    seq: u64,
+    rules_version: u16,
+    graph: Graph,
+    counts: Counts,
+    v1: Sum,
+    v2: Sum,
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Eq)]
+struct Sum {
+    bytes: usize,
+    sha256: sha256::Hash,
+}
+
+impl Sum {
+    fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len(), sha256: sha256::Hash::hash(bytes) }
+    }
+}
+
+impl Folder {
+    /// Below `data_dir`.
+    pub fn new(data_dir: &Path, network: Network) -> Self {
+        Self { path: data_dir.join("snapshots"), network }
+    }
+
+    /// Publishes a snapshot: afterwards, `current` is it. On error, `current` is what it was.
+    pub fn publish(&self, snapshot: &Snapshot) -> anyhow::Result<()> {
+        self.try_publish(snapshot).with_context(|| format!("cannot publish a snapshot in {}", self.path.display()))
+    }
+
+    fn try_publish(&self, snapshot: &Snapshot) -> anyhow::Result<()> {
+        fs::create_dir_all(&self.path)?;
+        let name = snapshot.epoch.timestamp.to_string();
+        let half = self.path.join(format!("{name}{HALF}"));
+        remove(&half)?;
+        self.write(&half, snapshot)?;
+        let whole = self.path.join(&name);
+        remove(&whole)?; // a folder of a run that was killed before it could switch to it
+        fs::rename(&half, &whole)?;
+        let link = self.path.join(format!("{CURRENT}{HALF}"));
+        remove(&link)?;
+        symlink(&name, &link)?;
+        sync(&self.path)?;
+        fs::rename(&link, self.path.join(CURRENT))?;
+        sync(&self.path)?;
+        self.tidy(snapshot.epoch.timestamp);
+        Ok(())
+    }
+
+    fn write(&self, folder: &Path, snapshot: &Snapshot) -> anyhow::Result<()> {
+        for inner in ["snapshot/v2", "v2/snapshot"] {
+            fs::create_dir_all(folder.join(inner))?;
+        }
+        write(&folder.join(V1), &snapshot.v1)?;
+        write(&folder.join(V2), &snapshot.v2)?;
+        if fs::hard_link(folder.join(V2), folder.join(V2_AGAIN)).is_err() {
+            write(&folder.join(V2_AGAIN), &snapshot.v2)?; // a file system without hard links
+        }
+        let epoch = snapshot.epoch;
+        let manifest = Manifest {
+            network: self.network,
+            timestamp: epoch.timestamp,
+            seq: epoch.seq.0,
+            rules_version: epoch.rules.version,
+            graph: epoch.rules.graph,
+            counts: snapshot.counts,
+            v1: Sum::of(&snapshot.v1),
+            v2: Sum::of(&snapshot.v2),
+        };
+        write(&folder.join(EPOCH), &serde_json::to_vec_pretty(&manifest)?)?;
+        for inner in ["snapshot/v2", "snapshot", "v2/snapshot", "v2", ""] {
+            sync(&folder.join(inner))?;
+        }
+        Ok(())
+    }
+
+    /// Removes half-written folders and old ones. What cannot be removed now is tried again next time.
+    fn tidy(&self, newest: u32) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
+        let mut epochs: Vec<u32> = names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
+        epochs.sort_unstable();
+        let old = epochs.iter().rev().skip(KEEP).filter(|epoch| newest.abs_diff(**epoch) > KEEP_S);
+        let old = old.map(|epoch| OsString::from(epoch.to_string()));
+        let half = names.iter().filter(|name| name.to_string_lossy().ends_with(HALF)).cloned();
+        for name in old.chain(half) {
+            let path = self.path.join(name);
+            if let Err(error) = remove(&path) {
+                tracing::warn!("cannot remove {}: {error}", path.display());
+            }
+        }
+    }
+
+    /// The published snapshot, where there is one that is whole, of this network, and of use to wallets at `now_s`
+    /// (unix seconds). Anything else is said in the log and treated as none.
+    pub fn load(&self, now_s: u32) -> Option<Snapshot> {
+        match self.try_load(now_s) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                tracing::warn!("the published snapshot in {} is passed over: {error:#}", self.path.display());
+                None
+            }
+        }
+    }
+
+    fn try_load(&self, now_s: u32) -> anyhow::Result<Option<Snapshot>> {
+        let folder = self.path.join(CURRENT);
+        let manifest = match fs::read(folder.join(EPOCH)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(&folder).is_err() => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error).context(EPOCH),
+        };
+        let manifest: Manifest = serde_json::from_slice(&manifest).context(EPOCH)?;
+        ensure!(manifest.network == self.network, "it is of the network {}", manifest.network);
+        let age_s = now_s.saturating_sub(manifest.timestamp);
+        ensure!(age_s <= USELESS_AFTER_S, "it is {} days old, which wallets no longer apply", age_s / 86_400);
+        let v1 = self.read(&folder.join(V1), &manifest, &manifest.v1, Version::V1).context(V1)?;
+        let v2 = self.read(&folder.join(V2), &manifest, &manifest.v2, Version::V2).context(V2)?;
+        let rules = Rules { version: manifest.rules_version, graph: manifest.graph };
+        let epoch = Epoch { timestamp: manifest.timestamp, seq: Seq(manifest.seq), rules };
+        Ok(Some(Snapshot { epoch, counts: manifest.counts, v1, v2 }))
+    }
+
+    fn read(&self, path: &Path, manifest: &Manifest, sum: &Sum, version: Version) -> anyhow::Result<Bytes> {
+        let bytes = fs::read(path)?;
+        if Sum::of(&bytes) != *sum {
+            bail!("its checksum does not fit");
+        }
+        let chain = ChainHash::using_genesis_block_const(self.network);
+        let head = [b"LDK", &[version as u8][..], chain.as_bytes(), &manifest.timestamp.to_be_bytes()].concat();
+        ensure!(bytes.starts_with(&head), "it is not a snapshot of that network, version and time");
+        Ok(bytes.into())
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn sync(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Removes a folder or a link, if it is there.
+fn remove(path: &Path) -> std::io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
