@@ -204,3 +204,6 @@ impl<R: BufRead> Numbers<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -350,3 +350,6 @@ fn check_channel(channel: &TopologyChannel, nodes: usize) -> anyhow::Result<()> 
     ensure!((a.max(b) as usize) < nodes, "names node {}, but there are {nodes}", a.max(b));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
