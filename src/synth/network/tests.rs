@@ -100,7 +100,7 @@ fn every_change_is_newer_than_the_last_and_busy_channels_change_more() {
     let before: Vec<[u32; 2]> = network.channels().iter().map(|channel| channel.timestamps).collect();
     let mut newest: HashMap<_, u32> = HashMap::new();
     for (channel, timestamps) in network.channels().iter().zip(before) {
-        Direction::BOTH.map(|direction| newest.insert((channel.scid, direction), timestamps[direction as usize]));
+        newest.extend(Direction::BOTH.map(|direction| ((channel.scid, direction), timestamps[direction as usize])));
     }
     let mut counts: HashMap<ShortChannelId, u32> = HashMap::new();
     let mut repeated = 0;
@@ -161,7 +161,7 @@ fn a_generated_shape_looks_like_mainnet() {
     let mut ends = vec![0u32; topology.nodes as usize];
     for channel in &topology.channels {
         assert_ne!(channel.nodes[0], channel.nodes[1]);
-        channel.nodes.map(|node| ends[node as usize] += 1);
+        channel.nodes.iter().for_each(|&node| ends[node as usize] += 1);
         assert!(channel.policies.iter().all(|policy| policy.htlc_maximum_msat <= channel.capacity_sat * 1000));
     }
     assert!((17_000..17_700).contains(&ends.len()) && ends.iter().all(|&ends| ends > 0));
