@@ -97,8 +97,10 @@ impl<R: BufRead> Numbers<R> {
             count <= MAX_CHANNELS,
             "the map claims {count} channels, more than the {MAX_CHANNELS} that are believable"
         );
-        let first = self.items("first node", count, MAX_NODES - 1)?;
-        let second = self.items("second node", count, MAX_NODES - 1)?;
+        // No node is without a channel, so there are at most two a channel.
+        let last_node = (2 * count).min(MAX_NODES).saturating_sub(1);
+        let first = self.items("first node", count, last_node)?;
+        let second = self.items("second node", count, last_node)?;
         let mut nodes = Vec::with_capacity(first.len());
         for (channel, (&a, &b)) in first.iter().zip(&second).enumerate() {
             ensure!(a != b, "channel {channel} of the map has node {a} at both ends");
@@ -204,3 +206,6 @@ impl<R: BufRead> Numbers<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 
 pub mod chain;
 pub mod gossmap;
+mod harmonic;
 mod keys;
 mod network;
 pub mod noise;

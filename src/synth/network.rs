@@ -105,7 +105,10 @@ impl Network {
             .par_iter()
             .zip(places)
             .enumerate()
-            .map(|(i, (shape, scid))| signer.channel(i, shape, scid, now))
+            .map(|(i, (shape, scid))| {
+                let mut rng = keys::rng(spec.seed, 1 + i as u64);
+                signer.channel(i, shape, scid, [recently(&mut rng, now), recently(&mut rng, now)])
+            })
             .collect();
         let traffic = Traffic::new(&mut rng, &channels);
         Ok(Self { spec, nodes, channels, traffic, rng })
@@ -206,7 +209,7 @@ impl Network {
     }
 
     /// Opens a channel between two random nodes, in the block at `height`: that of the last channel or a later one.
-    /// Its index is the highest.
+    /// Its index is the highest; its updates are of this very second.
     pub fn add_channel(&mut self, height: u32, now: UnixMs) -> anyhow::Result<&Channel> {
         let count = self.nodes.len() as u32;
         let a = self.rng.random_range(0..count);
@@ -228,7 +231,7 @@ impl Network {
         let scid = place::after(last, height, self.spec.transactions_per_block)?;
         let signer = Signer { spec: &self.spec, nodes: &self.nodes };
         let index = self.channels.len();
-        let channel = signer.channel(index, shape, scid, seconds(now));
+        let channel = signer.channel(index, shape, scid, [seconds(now); 2]);
         self.traffic.add(index, &channel);
         self.channels.push(channel);
         Ok(&self.channels[index])
@@ -245,7 +248,12 @@ impl Network {
         let mut nodes = [0, 1].map(|end| secret(Purpose::RivalNode, end));
         nodes.sort_by_key(keys::id);
         let funding = [0, 1].map(|end| secret(Purpose::RivalFunding, end));
-        let end = |i: usize| wire::End { node: &nodes[i], id: keys::id(&nodes[i]), funding: &funding[i] };
+        let end = |i: usize| wire::End {
+            node: &nodes[i],
+            id: keys::id(&nodes[i]),
+            funding: &funding[i],
+            funding_key: keys::public(&funding[i]),
+        };
         let announcement = wire::channel_announcement(self.chain_hash(), real.scid, [end(0), end(1)]);
         let [one, two] = Direction::BOTH.map(|direction| {
             let at = direction as usize;
@@ -267,7 +275,7 @@ impl Signer<'_> {
         ChainHash::using_genesis_block_const(self.spec.chain)
     }
 
-    fn channel(&self, index: usize, shape: &TopologyChannel, scid: ShortChannelId, now: u32) -> Channel {
+    fn channel(&self, index: usize, shape: &TopologyChannel, scid: ShortChannelId, timestamps: [u32; 2]) -> Channel {
         let id = |node: u32| self.nodes[node as usize].id;
         let (mut nodes, mut policies) = (shape.nodes, shape.policies);
         if id(nodes[0]) > id(nodes[1]) {
@@ -275,13 +283,12 @@ impl Signer<'_> {
             policies.reverse();
         }
         let funding = [0, 1].map(|end| keys::secret(self.spec.seed, Purpose::Funding, 2 * index as u64 + end));
+        let funding_keys = [keys::public(&funding[0]), keys::public(&funding[1])];
         let end = |i: usize| {
             let node = &self.nodes[nodes[i] as usize];
-            wire::End { node: &node.secret, id: node.id, funding: &funding[i] }
+            wire::End { node: &node.secret, id: node.id, funding: &funding[i], funding_key: funding_keys[i] }
         };
         let announcement = wire::channel_announcement(self.chain(), scid, [end(0), end(1)]);
-        let mut rng = keys::rng(self.spec.seed, 1 + index as u64);
-        let timestamps = [recently(&mut rng, now), recently(&mut rng, now)];
         let updates = Direction::BOTH.map(|direction| {
             let at = direction as usize;
             self.update(scid, direction, &policies[at], timestamps[at], nodes)
@@ -290,7 +297,7 @@ impl Signer<'_> {
             scid,
             nodes,
             node_ids: nodes.map(id),
-            funding_keys: funding.map(|secret| keys::public(&secret)),
+            funding_keys,
             capacity_sat: shape.capacity_sat,
             policies,
             timestamps,
@@ -350,3 +357,6 @@ fn check_channel(channel: &TopologyChannel, nodes: usize) -> anyhow::Result<()> 
     ensure!((a.max(b) as usize) < nodes, "names node {}, but there are {nodes}", a.max(b));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

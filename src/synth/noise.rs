@@ -241,4 +241,4 @@ fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::synth) mod tests;

@@ -7,12 +7,15 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::harmonic::Harmonic;
 use super::network::Channel;
 use crate::gossip::Direction;
 
 pub(super) struct Traffic {
     /// Indexes of the channels with an enabled direction, the busiest first.
     ranking: Vec<usize>,
+    /// Draws from the busiest tenth.
+    busiest: Harmonic,
 }
 
 impl Traffic {
@@ -22,7 +25,10 @@ impl Traffic {
             ranking = (0..channels.len()).collect();
         }
         ranking.shuffle(rng);
-        Self { ranking }
+        let tenth = ranking.len() / 10;
+        // Within it, a channel at the fraction x of the tenth speaks as often as 1 / (x + 0.02) says: this meets the
+        // 90th and the 99th percentile.
+        Self { busiest: Harmonic::new(tenth, tenth as u64 / 50), ranking }
     }
 
     /// A new channel starts among the quiet.
@@ -57,14 +63,11 @@ impl Traffic {
     }
 
     fn rank(&self, rng: &mut ChaCha8Rng) -> usize {
-        let tenth = self.ranking.len() / 10;
+        let tenth = self.busiest.ranks();
         if tenth == 0 || rng.random_ratio(37, 100) {
             return rng.random_range(tenth..self.ranking.len());
         }
-        // Within the busiest tenth, the channel at the fraction x of it speaks as often as 1 / (x + 0.02) says, which
-        // meets the 90th and the 99th percentile.
-        let x = 0.02 * (f64::powf(51.0, rng.random::<f64>()) - 1.0);
-        ((x * tenth as f64) as usize).min(tenth - 1)
+        self.busiest.draw(rng, tenth)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Written by hand rather than with LDK's types, so that LDK can be the judge of them in tests.
 
 use bitcoin::constants::ChainHash;
-use bitcoin::secp256k1::SecretKey;
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use bytes::Bytes;
 use lightning::routing::gossip::NodeId;
 use rand::{Rng, RngExt};
@@ -23,6 +23,8 @@ pub(super) struct End<'a> {
     pub node: &'a SecretKey,
     pub id: NodeId,
     pub funding: &'a SecretKey,
+    /// Of `funding`.
+    pub funding_key: PublicKey,
 }
 
 /// `ends` in the order of their node ids.
@@ -35,13 +37,13 @@ pub(super) fn channel_announcement(chain: ChainHash, scid: ShortChannelId, ends:
         message.extend(end.id.as_slice());
     }
     for end in &ends {
-        message.extend(keys::public(end.funding).serialize());
+        message.extend(end.funding_key.serialize());
     }
     let signers = [ends[0].node, ends[1].node, ends[0].funding, ends[1].funding];
     for (i, signer) in signers.into_iter().enumerate() {
         sign(&mut message, signer, i, ANNOUNCEMENT_SIGNED);
     }
-    message.into()
+    message.into_boxed_slice().into()
 }
 
 pub(super) fn channel_update(
@@ -64,7 +66,7 @@ pub(super) fn channel_update(
     message.extend(policy.fee_proportional_millionths.to_be_bytes());
     message.extend(policy.htlc_maximum_msat.to_be_bytes());
     sign(&mut message, node, 0, SIGNED);
-    message.into()
+    message.into_boxed_slice().into()
 }
 
 /// What the node tells of itself is drawn from `rng`.
@@ -77,7 +79,7 @@ pub(super) fn node_announcement(rng: &mut ChaCha8Rng, node: &SecretKey, id: Node
     message.extend(alias(id));
     with_length(&mut message, &addresses(rng));
     sign(&mut message, node, 0, SIGNED);
-    message.into()
+    message.into_boxed_slice().into()
 }
 
 fn start(kind: u16, signed_from: usize) -> Vec<u8> {

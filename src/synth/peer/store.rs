@@ -4,7 +4,8 @@
 //! replaced before it gets there it never sees. So nobody is told of a change before the channel that it changes, a
 //! slow client costs nothing, and nothing is lost on it. Several peers can share one store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
@@ -12,6 +13,9 @@ use lightning::routing::gossip::NodeId;
 use tokio::sync::watch;
 
 use crate::gossip::{ChannelAnnouncement, ChannelUpdate, Direction, NodeAnnouncement, ShortChannelId};
+
+/// Heights have 24 bits (BOLT 7).
+const MAX_HEIGHT: u32 = 0xff_ffff;
 
 /// See the module's head.
 pub struct Store {
@@ -25,7 +29,7 @@ struct Log {
     slots: Vec<Slot>,
     /// Where the current messages are.
     newest: HashMap<Subject, usize>,
-    channels: BTreeMap<ShortChannelId, usize>,
+    channels: BTreeSet<ShortChannelId>,
 }
 
 /// A message, or what is left of one that was replaced: no bytes.
@@ -105,13 +109,12 @@ impl Store {
 
     /// The channels announced in blocks from `first` up to but not including `end`.
     pub(super) fn channels_in(&self, first: u32, end: u32) -> Vec<ShortChannelId> {
-        let end = ShortChannelId(u64::from(end.min(1 << 24)) << 40);
-        let first = ShortChannelId(u64::from(first.min(1 << 24)) << 40);
-        if first >= end {
-            Vec::new()
-        } else {
-            self.read().channels.range(first..end).map(|(&scid, _)| scid).collect()
+        if first >= end || first > MAX_HEIGHT {
+            return Vec::new();
         }
+        let at = |height| ShortChannelId::new(height, 0, 0);
+        let end = if end > MAX_HEIGHT { Bound::Unbounded } else { Bound::Excluded(at(end)) };
+        self.read().channels.range((Bound::Included(at(first)), end)).copied().collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Log> {
@@ -125,8 +128,12 @@ impl Log {
         let at = self.slots.len();
         match subject {
             Subject::Other => {}
-            // An announcement stays where it is, ahead of what refers to it.
-            Subject::Channel(scid) if self.channels.contains_key(&scid) => return,
+            // An announcement stays where it is, ahead of what refers to it; a different one (somebody lies) comes after.
+            Subject::Channel(scid) if self.channels.contains(&scid) => {
+                if self.newest.get(&subject).is_some_and(|&at| self.slots[at].message == message) {
+                    return;
+                }
+            }
             _ => {
                 if let Some(old) = self.newest.insert(subject, at) {
                     self.slots[old].message = Bytes::new();
@@ -134,7 +141,7 @@ impl Log {
             }
         }
         if let Subject::Channel(scid) = subject {
-            self.channels.insert(scid, at);
+            self.channels.insert(scid);
         }
         self.slots.push(Slot { message, subject, timestamp });
     }
