@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
-use crate::snapshot::Interval;
 use crate::config::{self, Flags, KEYS, Loaded, LogFormat, Shown};
+use crate::snapshot::Interval;
 
 /// A Rapid Gossip Sync server: collects Lightning gossip, and serves wallets fresh snapshots of it.
 #[derive(Parser, Debug)]
@@ -124,6 +124,8 @@ impl ConfigCommand {
 
 /// Sets up the log: to standard error, so that standard output stays the command's own.
 pub fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    // The migrations' own lines at "info" would greet every start; whoever wants them can name them.
+    let filter = format!("refinery_core=warn,{filter}");
     let filter = tracing_subscriber::EnvFilter::builder().parse(filter).context("log filter")?;
     let colours = io::IsTerminal::is_terminal(&io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);

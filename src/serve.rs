@@ -88,7 +88,7 @@ impl Service {
         let secrets = secrets(&config.data_dir)?;
 
         let folder = Folder::new(&config.data_dir, config.network);
-        let latest = Latest::from_pointee(folder.load(now.secs()));
+        let latest = Latest::new(folder.load(now.secs()).map(Arc::new).into());
         let state = Arc::new(State::new(&config, Arc::clone(&latest), Arc::clone(&clock)));
         serve_http(listener, address, &state, &front);
 

@@ -30,7 +30,7 @@ use crate::snapshot::Interval;
 pub use check::{Finding, check};
 pub use keys::{KEYS, Key, Shown};
 pub use sources::{Environment, Flags, Origin, ProcessEnvironment};
-pub use values::{LogFormat, RestUrl, Secret, parse_interval, parse_log};
+pub use values::{LogFormat, RestUrl, Secret, parse_interval, parse_log, parse_rest_url};
 
 use sources::Said;
 

@@ -15,8 +15,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::sources::near;
 use crate::gossip::PeerAddress;
-use crate::snapshot::Interval;
 use crate::journal::Graph;
+use crate::snapshot::Interval;
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -109,7 +109,8 @@ impl fmt::Debug for RestUrl {
     }
 }
 
-pub(super) fn parse_rest_url(text: &str) -> Result<RestUrl, String> {
+/// Reads bitcoind's REST endpoint.
+pub fn parse_rest_url(text: &str) -> Result<RestUrl, String> {
     let expected = "expected a URL such as http://127.0.0.1:8332";
     let mut url = Url::parse(text).map_err(|error| format!("{expected} ({error})"))?;
     match url.scheme() {

@@ -290,7 +290,7 @@ impl Worker {
             match step {
                 Step::Completed { peer, channels } => {
                     tracing::info!(%peer, channels, known = self.checker.channel_count(), "full sync complete");
-                    self.board.set(&peer, PeerState::Connected);
+                    self.board.end_syncing();
                     (self.sink)(now, vec![Fact::SyncCompleted { peer }])?;
                 }
                 Step::Reconnect { peer, why } => self.reconnect(&peer, why),
@@ -329,11 +329,12 @@ impl Worker {
             self.syncs.owe(peer);
             self.reconnect(&peer, "its messages overflowed the queue");
         }
-        if self.lost && self.checker.waiting_has_room() {
-            if let Some(peer) = self.syncs.owe_any() {
-                self.lost = false;
-                self.reconnect(&peer, "messages were lost while there was no room for them");
-            }
+        if self.lost
+            && self.checker.waiting_has_room()
+            && let Some(peer) = self.syncs.owe_any()
+        {
+            self.lost = false;
+            self.reconnect(&peer, "messages were lost while there was no room for them");
         }
     }
 

@@ -128,6 +128,13 @@ impl Board {
         }
     }
 
+    /// Nobody is being asked for everything any more.
+    pub(super) fn end_syncing(&self) {
+        for row in self.lock().iter_mut().filter(|row| row.1 == PeerState::Syncing) {
+            row.1 = PeerState::Connected;
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(PeerAddress, PeerState)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -202,7 +202,7 @@ impl RoutingMessageHandler for Wire {
     }
 }
 
-/// LDK's log lines, as tracing events with their level.
+/// LDK's log lines, as tracing events; its "info" speaks of single peers, which is our "debug".
 pub(super) struct LogBridge;
 
 impl Logger for LogBridge {
@@ -210,8 +210,7 @@ impl Logger for LogBridge {
         let module = record.module_path;
         match record.level {
             Level::Gossip | Level::Trace => tracing::trace!(target: "ldk", module, "{}", record.args),
-            Level::Debug => tracing::debug!(target: "ldk", module, "{}", record.args),
-            Level::Info => tracing::info!(target: "ldk", module, "{}", record.args),
+            Level::Debug | Level::Info => tracing::debug!(target: "ldk", module, "{}", record.args),
             Level::Warn => tracing::warn!(target: "ldk", module, "{}", record.args),
             Level::Error => tracing::error!(target: "ldk", module, "{}", record.args),
         }

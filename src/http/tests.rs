@@ -17,7 +17,7 @@ use super::server::{Limits, serve_within};
 use super::*;
 use crate::gossip::UnixMs;
 use crate::journal::{Epoch, Graph, Rules, Seq};
-use crate::snapshot::Counts;
+use crate::snapshot::{Counts, Snapshot};
 
 const PATIENT: Limits = Limits { connections: 16, head: Duration::from_secs(10), drain: Duration::from_secs(10) };
 
@@ -53,7 +53,7 @@ impl Server {
     async fn start(limits: Limits, snapshot: Option<Arc<Snapshot>>) -> Self {
         let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let latest: Latest = Arc::new(ArcSwapOption::new(snapshot));
+        let latest: Latest = Arc::new(arc_swap::ArcSwapOption::new(snapshot));
         let app = App { network: Network::Signet, latest: Arc::clone(&latest), status: Arc::new(Quiet) };
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(serve_within(limits, listener, app, async { drop(stopped.await) }));

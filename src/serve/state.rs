@@ -12,9 +12,7 @@ use crate::config::Config;
 use crate::gossip::collector::{self, Collector};
 use crate::gossip::funding::ProverStatus;
 use crate::gossip::{Clock, PeerState, UnixMs};
-use crate::http::{
-    EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
-};
+use crate::http::{EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource};
 use crate::journal::writer;
 use crate::snapshot::{Blocked, Circumstances, Decision, Interval, Latest};
 

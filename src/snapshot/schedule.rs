@@ -180,7 +180,10 @@ mod tests {
                 let Decision::WaitUntil(second) = schedule.decide(first + 1, later) else { panic!("not waiting") };
                 assert_eq!(second % 3600, offset);
                 assert!(second - first <= 3600);
-                assert_eq!(schedule.decide(second, Circumstances { last_epoch, ..fine(second) }), Decision::Cut(second));
+                assert_eq!(
+                    schedule.decide(second, Circumstances { last_epoch, ..fine(second) }),
+                    Decision::Cut(second)
+                );
             }
         }
     }
@@ -206,7 +209,10 @@ mod tests {
         let late = T + 3 + 95;
         let fine = Circumstances { last_epoch: Some(T + 3), ..fine(late) };
         assert_eq!(schedule.decide(late, fine), Decision::Cut(T + 93));
-        assert_eq!(schedule.decide(late, Circumstances { last_epoch: Some(T + 93), ..fine }), Decision::WaitUntil(T + 103));
+        assert_eq!(
+            schedule.decide(late, Circumstances { last_epoch: Some(T + 93), ..fine }),
+            Decision::WaitUntil(T + 103)
+        );
     }
 
     #[test]

@@ -203,11 +203,13 @@ impl Syncs {
             steps.push(Step::Reconnect { peer: next, why: "a full sync made no progress for a minute" });
         }
         let due = self.completed.is_some_and(|last| now.since(last) >= HEAL_EVERY);
-        if due && self.runs.is_empty() && self.owed.is_empty() {
-            if let Some(peer) = self.next_in_turn() {
-                self.owed.insert(peer);
-                steps.push(Step::Reconnect { peer, why: "the daily full sync is due" });
-            }
+        if due
+            && self.runs.is_empty()
+            && self.owed.is_empty()
+            && let Some(peer) = self.next_in_turn()
+        {
+            self.owed.insert(peer);
+            steps.push(Step::Reconnect { peer, why: "the daily full sync is due" });
         }
         steps
     }
@@ -228,7 +230,7 @@ impl Syncs {
             return None;
         }
         let step = Step::Completed { peer: *peer, channels: first.inventory.len() };
-        self.runs.retain(|_, run| run.done.is_none());
+        self.runs.clear(); // what others are still telling is taken in all the same
         self.needed = false;
         self.completed = Some(now);
         Some(step)
