@@ -62,7 +62,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    fn new(tip: u32, transactions: u32) -> Self {
+    pub fn new(tip: u32, transactions: u32) -> Self {
         let mut chain = Self {
             blocks: Vec::new(),
             known: HashMap::new(),
@@ -125,6 +125,19 @@ impl Chain {
     pub fn spend(&mut self, height: u32, index: u32, vout: u32) {
         let txid = self.blocks[height as usize].txids[index as usize];
         self.coins.remove(&OutPoint::new(txid, vout));
+    }
+
+    pub fn hash(&self, height: u32) -> Option<BlockHash> {
+        self.blocks.get(height as usize).map(|block| block.hash)
+    }
+
+    pub fn txids(&self, height: u32) -> &[Txid] {
+        &self.blocks[height as usize].txids
+    }
+
+    /// Height and value of an unspent output, and its script.
+    pub fn coin(&self, output: &OutPoint) -> Option<(u32, u64, Vec<u8>)> {
+        self.coins.get(output).cloned()
     }
 
     pub fn asked(&self, what: &str) -> u64 {
