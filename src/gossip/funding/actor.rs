@@ -109,19 +109,12 @@ fn log(notice: &Notice, status: &ProverStatus, rest: &Rest) {
         }
         Notice::Found => {
             let tip = status.tip_height.unwrap_or(0);
-            tracing::info!(waiting, tip, "bitcoind at {} answers", rest.place());
-            if let Some(height) = status.prune_height {
-                tracing::warn!("{}", pruned(height));
+            let syncing = if status.initial_block_download { ", still downloading the chain" } else { "" };
+            tracing::info!(waiting, tip, "bitcoind at {} answers{syncing}", rest.place());
+            if let Some(sentence) = status.pruned() {
+                tracing::warn!("{sentence}");
             }
         }
         Notice::Failed(error) => tracing::warn!("{error}; the channels concerned wait and are tried again"),
     }
-}
-
-/// What a pruned bitcoind means for the operator.
-fn pruned(height: u32) -> String {
-    format!(
-        "bitcoind is pruned: it has no blocks below {height}, so channels from before cannot be proven and wait; \
-         use a bitcoind without -prune (it must download the chain again)"
-    )
 }

@@ -160,6 +160,17 @@ pub struct ProverStatus {
     pub requests: u64,
 }
 
+impl ProverStatus {
+    /// What it means that bitcoind is pruned, in one sentence.
+    pub fn pruned(&self) -> Option<String> {
+        let height = self.prune_height.filter(|height| *height > 0)?;
+        Some(format!(
+            "bitcoind is pruned: it has no blocks below {height}, so that older channels cannot be proven and wait; \
+             let bitcoind.rest_url lead to one that runs without -prune"
+        ))
+    }
+}
+
 /// A handle on the prover: takes claims, tells how it is doing. The prover stops when the last one is dropped.
 #[derive(Clone)]
 pub struct Prover {

@@ -27,6 +27,9 @@ const MAX_UTXOS_BODY: usize = 256 << 10;
 /// Chain info, which lists softforks and warnings, too; a hash; what goes with an error.
 const MAX_SMALL_BODY: usize = 64 << 10;
 
+/// bitcoind closes a connection that was idle for 30 s (its `-rpcservertimeout`): be first.
+const IDLE: Duration = Duration::from_secs(20);
+
 /// Why there is no answer. All but `NotFound` say nothing about what was asked.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum RestError {
@@ -57,12 +60,13 @@ impl Rest {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(request_timeout)
             .pool_max_idle_per_host(connections)
+            .pool_idle_timeout(IDLE)
             .build()
             .context("cannot set up the HTTP client for bitcoind")?;
         let trimmed = url.trim_end_matches('/');
         let trimmed = trimmed.strip_suffix("/rest").unwrap_or(trimmed).trim_end_matches('/');
         let base = Url::parse(&format!("{trimmed}/rest/"))
-            .with_context(|| format!("bitcoind.rest_url: \"{url}\" is not a URL like http://127.0.0.1:8332"))?;
+            .context("bitcoind.rest_url is not a URL like http://127.0.0.1:8332")?;
         Ok(Self { http, base, requests: AtomicU64::new(0) })
     }
 
