@@ -35,14 +35,13 @@ pub(super) struct Channel {
     directions: [Timeline<Heard>; 2],
 }
 
-/// What a direction charges, as of its newest update.
+/// What a direction charges, as of its newest update. A version of it begins wherever the policy became another,
+/// even if the same epoch brought the old one back: that it did not stand still stays known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Heard {
     pub policy: Policy,
     /// The update's, by its sender's clock.
     pub timestamp: u32,
-    /// Within the epoch that began with it, it had another policy, too.
-    pub was_another: bool,
 }
 
 impl Channels {
@@ -85,7 +84,6 @@ impl Channels {
         let Some(channel) = place.and_then(|place| self.channels.get_mut(place as usize)) else { return };
         let direction = &mut channel.directions[update.direction() as usize];
         let (policy, timestamp) = (update.policy(), update.timestamp());
-        let mut was_another = false;
         if let Some(newest) = direction.newest_mut() {
             let heard = &mut newest.value;
             if timestamp <= heard.timestamp {
@@ -97,9 +95,8 @@ impl Channels {
                 heard.timestamp = timestamp;
                 return;
             }
-            was_another = newest.since == moment.next;
         }
-        direction.set(&mut self.past, moment.next, Heard { policy, timestamp, was_another });
+        direction.set(&mut self.past, moment.next, Heard { policy, timestamp });
     }
 
     /// The funding output's value was looked up.

@@ -2,6 +2,7 @@
 
 mod model;
 mod properties;
+mod retention;
 mod stories;
 #[path = "../support/unsigned.rs"]
 mod unsigned;

@@ -40,8 +40,9 @@ pub fn view(entries: &[Entry], epoch: Epoch) -> View {
                 channel.capacity_sat = channel.capacity_sat.or(*capacity_sat);
             }
             Fact::Proof { scid, capacity_sat } => {
-                let channel = channels.get_mut(scid);
-                channel.map(|channel| channel.capacity_sat = channel.capacity_sat.or(Some(*capacity_sat)));
+                if let Some(channel) = channels.get_mut(scid) {
+                    channel.capacity_sat = channel.capacity_sat.or(Some(*capacity_sat));
+                }
             }
             Fact::Closed { scid, .. } => drop(channels.remove(scid)),
             Fact::Update(update) => {
