@@ -141,18 +141,12 @@ impl Channels {
 
     /// Drops what the epoch `oldest` and all later ones do not show.
     pub fn sweep(&mut self, oldest: Ordinal) {
-        let past = &mut self.past;
-        self.channels.retain_mut(|channel| {
-            let keep = channel.until > oldest;
-            for direction in &mut channel.directions {
-                if keep {
-                    direction.forget_before(past, oldest);
-                } else {
-                    direction.clear(past);
-                }
-            }
-            keep
-        });
+        self.channels.retain(|channel| channel.until > oldest);
+        let mut kept = self.past.successor();
+        for direction in self.channels.iter_mut().flat_map(|channel| &mut channel.directions) {
+            direction.move_on(&self.past, &mut kept, oldest);
+        }
+        self.past = kept;
         let open = self.channels.iter().zip(0..).filter(|(channel, _)| channel.until == NEVER);
         self.open = open.map(|(channel, place)| (channel.scid, place)).collect();
     }

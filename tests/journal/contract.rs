@@ -7,7 +7,7 @@ use bitcoin::Network;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rgsd::gossip::{Fact, UnixMs};
-use rgsd::journal::{AppendError, Draft, Entry, Journal, Seq, SqliteJournal};
+use rgsd::journal::{AppendError, Draft, Entry, Journal, Seq, SqliteJournal, read_ahead};
 use tempfile::TempDir;
 
 use crate::entries;
@@ -54,7 +54,7 @@ macro_rules! contract {
 mod sqlite {
     use super::{Sqlite, Store};
     contract!(Sqlite: keeps_who_it_is gives_back_what_it_took numbers_without_gaps takes_all_or_nothing
-        refuses_epochs_that_go_back reads_in_part forgets_but_never_a_number reads_while_it_is_written);
+        refuses_epochs_that_go_back reads_in_part forgets_but_never_a_number reads_while_it_is_written reads_ahead);
 }
 
 fn syncs(count: u32) -> Vec<Draft> {
@@ -167,4 +167,21 @@ fn reads_while_it_is_written(store: impl Store) {
         journal.append(&syncs(100)).expect("room");
     }
     reading.join().expect("read all, in order");
+}
+
+fn reads_ahead(store: impl Store) {
+    let mut journal = store.open();
+    for count in [0, 1, 511, 600, 20_000] {
+        journal.append(&syncs(count)).expect("room");
+        let (mut last, mut read) = (0, 0);
+        let mut reader = journal.reader().expect("a reader");
+        read_ahead(&mut *reader, Seq(0), |entry| {
+            assert_eq!(entry.seq.0, last + 1);
+            (last, read) = (entry.seq.0, read + 1);
+        })
+        .expect("readable");
+        assert_eq!((Seq(last), read), (journal.last_seq(), last));
+    }
+    read_ahead(&mut *journal.reader().expect("a reader"), journal.last_seq(), |_| panic!("after the last"))
+        .expect("empty");
 }

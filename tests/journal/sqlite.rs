@@ -9,7 +9,7 @@ use bitcoin::Network;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rgsd::gossip::{Direction, Fact, UnixMs};
-use rgsd::journal::{AppendError, Draft, Journal, Reader, Seq, SqliteJournal};
+use rgsd::journal::{AppendError, Draft, Journal, Reader, Seq, SqliteJournal, read_ahead};
 use rusqlite::Connection;
 
 use crate::contract::{Sqlite, Store};
@@ -113,6 +113,9 @@ fn tells_of_damage_that_it_meets_while_reading() {
     let journal = store.journal().expect("neither its head nor its end is damaged");
     let error = journal.read(Seq(0), &mut |_| ControlFlow::Continue(())).expect_err("damaged");
     assert_says(&format!("{error:#}"), &["journal.sqlite", "damaged", "back-up", "full sync"]);
+    let mut reader = journal.reader().expect("a reader");
+    let ahead = read_ahead(&mut *reader, Seq(0), |_| {}).expect_err("damaged");
+    assert_eq!(format!("{ahead:#}"), format!("{error:#}"));
 }
 
 #[test]
