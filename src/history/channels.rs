@@ -35,14 +35,13 @@ pub(super) struct Channel {
     directions: [Timeline<Heard>; 2],
 }
 
-/// What a direction charges, as of its newest update.
+/// What a direction charges, as of its newest update. A version of it begins wherever the policy became another,
+/// even if the same epoch brought the old one back: that it did not stand still stays known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Heard {
     pub policy: Policy,
     /// The update's, by its sender's clock.
     pub timestamp: u32,
-    /// Within the epoch that began with it, it had another policy, too.
-    pub was_another: bool,
 }
 
 impl Channels {
@@ -85,7 +84,6 @@ impl Channels {
         let Some(channel) = place.and_then(|place| self.channels.get_mut(place as usize)) else { return };
         let direction = &mut channel.directions[update.direction() as usize];
         let (policy, timestamp) = (update.policy(), update.timestamp());
-        let mut was_another = false;
         if let Some(newest) = direction.newest_mut() {
             let heard = &mut newest.value;
             if timestamp <= heard.timestamp {
@@ -97,9 +95,8 @@ impl Channels {
                 heard.timestamp = timestamp;
                 return;
             }
-            was_another = newest.since == moment.next;
         }
-        direction.set(&mut self.past, moment.next, Heard { policy, timestamp, was_another });
+        direction.set(&mut self.past, moment.next, Heard { policy, timestamp });
     }
 
     /// The funding output's value was looked up.
@@ -144,18 +141,12 @@ impl Channels {
 
     /// Drops what the epoch `oldest` and all later ones do not show.
     pub fn sweep(&mut self, oldest: Ordinal) {
-        let past = &mut self.past;
-        self.channels.retain_mut(|channel| {
-            let keep = channel.until > oldest;
-            for direction in &mut channel.directions {
-                if keep {
-                    direction.forget_before(past, oldest);
-                } else {
-                    direction.clear(past);
-                }
-            }
-            keep
-        });
+        self.channels.retain(|channel| channel.until > oldest);
+        let mut kept = self.past.successor();
+        for direction in self.channels.iter_mut().flat_map(|channel| &mut channel.directions) {
+            direction.move_on(&self.past, &mut kept, oldest);
+        }
+        self.past = kept;
         let open = self.channels.iter().zip(0..).filter(|(channel, _)| channel.until == NEVER);
         self.open = open.map(|(channel, place)| (channel.scid, place)).collect();
     }

@@ -158,6 +158,13 @@ impl History {
         }
     }
 
+    /// Drops what no known epoch shows. Changes no view, and happens by itself now and then.
+    pub fn compact(&mut self) {
+        self.channels.sweep(self.first_epoch);
+        self.nodes.sweep(self.first_epoch);
+        self.swept_size = self.held();
+    }
+
     fn moment(&self) -> Moment {
         let next = self.first_epoch + self.epochs.len() as Ordinal;
         Moment { next, last_epoch: self.epochs.back().map_or(0, |epoch| epoch.timestamp) }
@@ -176,15 +183,12 @@ impl History {
         self.sweep();
     }
 
-    /// Drops what no known epoch shows, once enough of it may have gathered: a sweep visits everything, so this
-    /// keeps its cost a small constant an entry.
+    /// Compacts once enough may have gathered: a sweep visits everything, so this keeps its cost a small constant an
+    /// entry.
     fn sweep(&mut self) {
-        if self.held() < self.swept_size + self.swept_size / SWEEP_SHARE + SWEEP_AFTER {
-            return;
+        if self.held() >= self.swept_size + self.swept_size / SWEEP_SHARE + SWEEP_AFTER {
+            self.compact();
         }
-        self.channels.sweep(self.first_epoch);
-        self.nodes.sweep(self.first_epoch);
-        self.swept_size = self.held();
     }
 
     fn held(&self) -> usize {

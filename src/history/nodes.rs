@@ -77,9 +77,11 @@ impl Nodes {
 
     /// Drops what was superseded at the epoch `oldest`.
     pub fn sweep(&mut self, oldest: Ordinal) {
+        let mut kept = self.past.successor();
         for node in &mut self.nodes {
-            node.details.forget_before(&mut self.past, oldest);
+            node.details.move_on(&self.past, &mut kept, oldest);
         }
+        self.past = kept;
     }
 }
 

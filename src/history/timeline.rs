@@ -1,5 +1,8 @@
-//! One value through time, compactly: the newest version in place, older ones in a store that all timelines of a
+//! One value through time, compactly: the newest version in place, older ones in a list that all timelines of a
 //! kind share. Time is counted in epochs: a version holds from the first epoch that contains it.
+//!
+//! The shared list only grows. From time to time it is written anew with what is still needed, each timeline's
+//! versions side by side, so that looking back walks through memory in order.
 
 /// An epoch's number: its place among all epochs that the history has taken.
 pub(super) type Ordinal = u32;
@@ -23,19 +26,10 @@ pub(super) struct Timeline<T> {
     newest: Option<Version<T>>,
 }
 
-/// The older versions of many timelines. Places that were given up are used again.
+/// The older versions of many timelines.
 #[derive(Debug)]
 pub(super) struct Past<T> {
-    slots: Vec<Slot<T>>,
-    /// The first place of the chain of free ones.
-    free: u32,
-    used: usize,
-}
-
-#[derive(Debug)]
-enum Slot<T> {
-    Used(Version<T>),
-    Free { next: u32 },
+    versions: Vec<Version<T>>,
 }
 
 impl<T> Default for Timeline<T> {
@@ -46,7 +40,7 @@ impl<T> Default for Timeline<T> {
 
 impl<T> Default for Past<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: NONE, used: 0 }
+        Self { versions: Vec::new() }
     }
 }
 
@@ -79,77 +73,47 @@ impl<T> Timeline<T> {
         self.newest = Some(Version { since, older, value });
     }
 
-    /// Gives up the versions that had been superseded at the epoch `oldest`.
-    pub fn forget_before(&mut self, past: &mut Past<T>, oldest: Ordinal) {
+    /// Moves from one shared list to another, leaving behind what had been superseded at the epoch `oldest`.
+    pub fn move_on(&mut self, from: &Past<T>, to: &mut Past<T>, oldest: Ordinal)
+    where
+        T: Clone,
+    {
         let Some(newest) = &mut self.newest else { return };
-        if newest.since <= oldest {
-            past.free_chain(std::mem::replace(&mut newest.older, NONE));
-            return;
+        let mut version: &Version<T> = newest;
+        let first = to.versions.len();
+        while version.since > oldest
+            && let Some(older) = from.get(version.older)
+        {
+            // The next one that moves, if there is one, goes to the next place.
+            let next = to.versions.len() as u32 + 1;
+            to.put(Version { older: next, ..older.clone() });
+            version = older;
         }
-        let mut place = newest.older;
-        while let Some(version) = past.get_mut(place) {
-            place = version.older;
-            if version.since <= oldest {
-                version.older = NONE;
-                past.free_chain(place);
-                return;
-            }
-        }
-    }
-
-    /// Gives up all versions.
-    pub fn clear(&mut self, past: &mut Past<T>) {
-        if let Some(newest) = self.newest.take() {
-            past.free_chain(newest.older);
+        newest.older = if to.versions.len() > first { first as u32 } else { NONE };
+        if let Some(last) = to.versions.get_mut(first..).and_then(<[_]>::last_mut) {
+            last.older = NONE;
         }
     }
 }
 
 impl<T> Past<T> {
-    /// How many versions it holds.
+    /// How many versions it holds, needed or not.
     pub fn len(&self) -> usize {
-        self.used
+        self.versions.len()
+    }
+
+    /// An empty one that will grow to about the size of this one.
+    pub fn successor(&self) -> Self {
+        Self { versions: Vec::with_capacity(self.versions.len()) }
     }
 
     fn get(&self, place: u32) -> Option<&Version<T>> {
-        match self.slots.get(place as usize) {
-            Some(Slot::Used(version)) => Some(version),
-            _ => None,
-        }
+        self.versions.get(place as usize)
     }
 
-    fn get_mut(&mut self, place: u32) -> Option<&mut Version<T>> {
-        match self.slots.get_mut(place as usize) {
-            Some(Slot::Used(version)) => Some(version),
-            _ => None,
-        }
-    }
-
+    /// Memory ends long before 2^32 versions of some 40 bytes.
     fn put(&mut self, version: Version<T>) -> u32 {
-        self.used += 1;
-        let place = self.free;
-        match self.slots.get_mut(place as usize) {
-            Some(slot) => {
-                if let Slot::Free { next } = *slot {
-                    self.free = next;
-                }
-                *slot = Slot::Used(version);
-                place
-            }
-            None => {
-                self.slots.push(Slot::Used(version));
-                // Memory ends long before 2^32 versions of 40 bytes.
-                self.slots.len() as u32 - 1
-            }
-        }
-    }
-
-    fn free_chain(&mut self, mut place: u32) {
-        while let Some(slot @ Slot::Used(_)) = self.slots.get_mut(place as usize) {
-            let Slot::Used(version) = std::mem::replace(slot, Slot::Free { next: self.free }) else { return };
-            self.free = place;
-            self.used -= 1;
-            place = version.older;
-        }
+        self.versions.push(version);
+        self.versions.len() as u32 - 1
     }
 }

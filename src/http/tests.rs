@@ -217,8 +217,8 @@ async fn the_status_has_the_fields_of_the_contract() {
             "version": "0.1.0", "network": "signet", "ready": true, "problem": null, "epoch": null,
             "journal": { "last_seq": 0 }, "archive": null,
             "peers": [{ "node_id": "", "address": "h:1", "state": "" }],
-            "proofs": { "pending": 0 },
-            "messages": { "received": 0, "accepted": 0, "refused": { "stale": 3 }, "dropped": 0 },
+            "proofs": { "required": false, "pending": 0 },
+            "messages": { "received": 0, "accepted": 0, "refused": { "stale": 3 }, "dropped": 0, "waiting": 0 },
         })
     );
     let epoch = serde_json::to_value(EpochStatus::of(&a_snapshot("", ""), UnixMs(1_700_000_060_999))).unwrap();

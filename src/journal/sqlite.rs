@@ -6,9 +6,8 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use bitcoin::Network;
-use rusqlite::{Connection, ErrorCode, ffi, params};
+use rusqlite::{Connection, params};
 
 use super::{AppendError, DataDirLock, Draft, Entry, Event, Journal, JournalId, Reader, Seq, codec};
 use crate::gossip::UnixMs;
@@ -184,14 +183,9 @@ fn entry(row: &rusqlite::Row<'_>, file: &Path) -> anyhow::Result<Entry> {
 
 /// Tells a full disk, which passes, from what does not.
 fn append_error(error: rusqlite::Error, file: &Path) -> AppendError {
-    let full = match error.sqlite_error() {
-        // Memory shared with readers is a file, too, and grows now and then; SQLite has a code of its own for that.
-        Some(cause) => cause.code == ErrorCode::DiskFull || cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE,
-        None => false,
-    };
-    if full {
-        return AppendError::Full(format!("{}: {error}", file.display()));
+    if open::is_full(&error) {
+        AppendError::Full(format!("{}: {error}", file.display()))
+    } else {
+        AppendError::Other(open::explain(error, file))
     }
-    let context = format!("cannot write to the journal {}", file.display());
-    AppendError::Other(Err::<(), _>(open::explain(error, file)).context(context).unwrap_err())
 }

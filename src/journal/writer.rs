@@ -69,7 +69,8 @@ pub struct Status {
 pub struct Writer {
     control: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
-    ended: oneshot::Receiver<anyhow::Result<()>>,
+    /// Until the thread's result was asked for.
+    ended: Option<oneshot::Receiver<anyhow::Result<()>>>,
 }
 
 /// Asks the thread to forget what is old. Cheap to clone.
@@ -119,7 +120,7 @@ impl Writer {
                 let _ = end.send(result);
             })
             .context("cannot start the journal's thread")?;
-        Ok((Self { control, status, ended }, draft_sender, commit_receiver))
+        Ok((Self { control, status, ended: Some(ended) }, draft_sender, commit_receiver))
     }
 
     /// How the writer fares, as it changes.
@@ -133,13 +134,18 @@ impl Writer {
     }
 
     /// Waits until the thread has ended: only by itself because of an error, or after [`Writer::stop`]. May be
-    /// dropped and asked again until it has answered once.
+    /// dropped and asked again; the result is told once.
     pub async fn ended(&mut self) -> anyhow::Result<()> {
-        (&mut self.ended).await.map_err(|_| anyhow!("the journal's thread panicked"))?
+        let Some(ended) = &mut self.ended else { return Ok(()) };
+        let result = ended.await;
+        self.ended = None;
+        result.map_err(|_| anyhow!("the journal's thread panicked"))?
     }
 
-    /// Takes no more drafts, commits all that are queued, and ends the thread.
+    /// Takes no more drafts, commits all that are queued, closes the journal and ends the thread. The entries must
+    /// be received, or their receiver dropped, meanwhile.
     pub async fn stop(mut self) -> anyhow::Result<()> {
+        // Where the thread has ended already, there is nothing to stop.
         let _ = self.control.send(Command::Stop);
         self.ended().await
     }

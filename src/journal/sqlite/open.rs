@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use bitcoin::Network;
 use rand::RngExt;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi, params};
 
 use super::SqliteJournal;
 use crate::gossip::UnixMs;
@@ -68,9 +68,20 @@ pub(super) fn read_only(file: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
+/// Whether there was no room left on the disk.
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    // What writer and readers share (`-shm`) is a file, too, and grows now and then: it has a code of its own.
+    error
+        .sqlite_error()
+        .is_some_and(|cause| cause.code == ErrorCode::DiskFull || cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
+}
+
 /// What an error of SQLite's means for whoever runs the service.
 pub(super) fn explain(error: rusqlite::Error, file: &Path) -> anyhow::Error {
     let name = file.display();
+    if is_full(&error) {
+        return anyhow!("the disk has no room left for the journal {name}: make room there");
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(file, &error.to_string()),
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
@@ -81,7 +92,6 @@ pub(super) fn explain(error: rusqlite::Error, file: &Path) -> anyhow::Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             anyhow!("another program has locked the journal {name}: end it and start again")
         }
-        Some(ErrorCode::DiskFull) => anyhow!("the disk has no room left for the journal {name}: make room there"),
         _ => anyhow!("the journal {name} cannot be used: {error}"),
     }
 }
@@ -234,6 +244,7 @@ fn last_seq(connection: &Connection, file: &Path) -> anyhow::Result<Seq> {
     })
 }
 
+/// The `7` is spelled out, because SQLite uses the partial index only where it can read the condition.
 fn last_epoch(connection: &Connection, file: &Path) -> anyhow::Result<Option<u32>> {
     let body: Option<Vec<u8>> = connection
         .query_row("SELECT body FROM entry WHERE kind = 7 ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))

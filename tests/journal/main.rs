@@ -1,0 +1,24 @@
+//! The journal: what every store promises, what the SQLite file adds, what survives a kill, how the writer groups
+//! and waits.
+
+mod contract;
+mod kill;
+mod sqlite;
+#[path = "../support/unsigned.rs"]
+mod unsigned;
+mod writer;
+
+use std::ops::ControlFlow;
+
+use rgsd::journal::{Entry, Reader, Seq};
+
+/// All entries after `after`.
+fn entries(reader: &(impl Reader + ?Sized), after: u64) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let read = reader.read(Seq(after), &mut |entry| {
+        entries.push(entry);
+        ControlFlow::Continue(())
+    });
+    read.expect("readable");
+    entries
+}
