@@ -33,7 +33,7 @@ pub(super) fn remember(journal: &dyn Journal, rules: Rules) -> anyhow::Result<Re
             }
             Event::Epoch { .. } => {}
         }
-        history.apply(&entry);
+        history.apply(entry);
     })?;
     let size = history.size();
     tracing::info!(
