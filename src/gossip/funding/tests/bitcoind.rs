@@ -22,7 +22,7 @@ pub enum Fault {
     Torn,
     /// A well-formed HTTP answer whose body stops half-way.
     Half,
-    /// A body of many megabytes.
+    /// A body of some megabytes.
     Huge,
     Garbage,
     /// No answer at all.
@@ -315,7 +315,7 @@ async fn converse(mut stream: TcpStream, chain: Arc<Mutex<Chain>>) -> Option<()>
             None => http(status, body),
             Some(Fault::Status(status)) => http(status, b"Service temporarily unavailable: Loading...\r\n".to_vec()),
             Some(Fault::Half) => http(200, body[..body.len() / 2].to_vec()),
-            Some(Fault::Huge) => http(200, vec![b' '; 8 << 20]),
+            Some(Fault::Huge) => http(200, vec![b' '; 3 << 20]),
             Some(Fault::Garbage) => http(200, b"<html>proxy</html>".to_vec()),
             Some(Fault::Silent) => std::future::pending().await,
             Some(Fault::Torn) => {

@@ -41,7 +41,7 @@ async fn sync(channels: usize, blocks: u32, shuffled: bool) -> (u64, u64) {
         begin.elapsed()
     );
     println!("  {:?}, {} connections", chain.requests, chain.connections);
-    assert!(chain.connections <= 10, "{} connections", chain.connections);
+    assert!(chain.connections <= 16, "{} connections", chain.connections);
     (requests, blocks.into())
 }
 

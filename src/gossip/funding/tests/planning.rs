@@ -97,14 +97,18 @@ impl World {
                 self.open.remove(&claim.id);
             }
             Step::Answer { which, fault } if !self.under_way.is_empty() => {
-                let job = self.under_way.swap_remove(which.index(self.under_way.len()));
-                let done = answer(job, &self.chain, fault);
-                self.plan.finish(done, self.now);
+                self.answer(which.index(self.under_way.len()), fault);
             }
             Step::Pass(ms) => self.now += Duration::from_millis(ms),
             Step::Mine => self.chain.mine(1, 0),
             Step::Withdraw(_) | Step::Answer { .. } => {}
         }
+        self.settle();
+    }
+
+    fn answer(&mut self, which: usize, fault: Option<u8>) {
+        let job = self.under_way.swap_remove(which);
+        self.plan.finish(answer(job, &self.chain, fault), self.now);
         self.settle();
     }
 
@@ -226,6 +230,25 @@ proptest! {
         steps.into_iter().for_each(|step| world.step(step));
         world.come_to_rest();
     }
+}
+
+#[test]
+fn a_lone_claim_waits_for_others_for_a_tenth_of_a_second() {
+    let mut world = World::new();
+    let timing = super::Timing::default();
+    let link = Link::new(Network::Regtest, "here".into(), timing);
+    world.plan = Plan::new(link, timing, ChaCha8Rng::seed_from_u64(1));
+    world.settle();
+    world.answer(0, None);
+    world.step(Step::Claim { spread: 30, place: 5 });
+    assert_eq!(world.under_way, []);
+    assert_eq!(world.plan.next_wake(world.now), Some(world.now + Duration::from_millis(100)));
+    world.step(Step::Pass(100));
+    for _ in ["hash", "contents", "output"] {
+        assert_eq!(world.under_way.len(), 1);
+        world.answer(0, None);
+    }
+    assert_eq!(world.answers, 1);
 }
 
 #[test]
