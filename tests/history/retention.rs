@@ -11,6 +11,8 @@ use crate::unsigned::{announcement, draft, epoch, node, node_announcement, polic
 const DAY: u64 = 24 * 3600;
 
 /// The numbers of those that may go on day 100 with a retention of 30 days.
+const NONE: [u64; 0] = [];
+
 fn plan(drafts: Vec<Draft>) -> Vec<u64> {
     let mut plan = Plan::new(UnixMs(100 * DAY * 1_000), Duration::from_secs(30 * DAY));
     let mut entries = (1..).map(Seq).zip(drafts).map(|(seq, draft)| draft.numbered(seq));
@@ -55,12 +57,12 @@ fn what_a_newer_one_superseded_long_ago_goes() {
 fn what_was_superseded_lately_stays() {
     let updates = |day| vec![announce(1, [1, 2]), hear(1, ONE, 1), cut(2), hear(day, ONE, 2), cut(day), cut(99)];
     assert_eq!(plan(updates(69)), [2, 3]);
-    assert_eq!(plan(updates(71)), []);
+    assert_eq!(plan(updates(71)), NONE);
 }
 
 #[test]
 fn what_the_last_old_epoch_shows_stays() {
-    assert_eq!(plan(vec![announce(1, [1, 2]), hear(1, ONE, 1), cut(2), hear(3, ONE, 2)]), []);
+    assert_eq!(plan(vec![announce(1, [1, 2]), hear(1, ONE, 1), cut(2), hear(3, ONE, 2)]), NONE);
     assert_eq!(plan(vec![announce(1, [1, 2]), hear(1, ONE, 1), hear(3, ONE, 2)]), [2], "no epoch shows anything");
 }
 
@@ -76,7 +78,7 @@ fn a_closed_channel_goes_with_its_closing() {
     let closed = vec![announce(1, [1, 2]), prove(1), hear(1, ONE, 1), hear(1, TWO, 1), close(2), cut(3)];
     assert_eq!(plan(closed), [1, 2, 3, 4, 5]);
     assert_eq!(plan(vec![announce(1, [1, 2]), close(2), announce(3, [1, 2]), hear(3, ONE, 1), cut(4)]), [1, 2]);
-    assert_eq!(plan(vec![announce(1, [1, 2]), hear(1, ONE, 1), close(71), cut(72)]), []);
+    assert_eq!(plan(vec![announce(1, [1, 2]), hear(1, ONE, 1), close(71), cut(72)]), NONE);
 }
 
 #[test]
@@ -90,7 +92,7 @@ fn another_channel_in_the_same_place_takes_over() {
 #[test]
 fn the_first_announcement_carries_the_updates_that_follow_it() {
     // Without it, the update would come before the channel, and be passed over at the next start.
-    assert_eq!(plan(vec![announce(1, [1, 2]), hear(1, ONE, 1), announce(2, [1, 2]), cut(3)]), []);
+    assert_eq!(plan(vec![announce(1, [1, 2]), hear(1, ONE, 1), announce(2, [1, 2]), cut(3)]), NONE);
 }
 
 #[test]

@@ -244,7 +244,7 @@ async fn forgets_in_the_background() {
 
     let (writer, drafts, mut commits) = Writer::spawn(journal, brisk()).expect("started");
     let mut status = writer.status();
-    writer.retain(UnixMs(50 * DAY * 1_000), Duration::from_secs(30 * DAY));
+    writer.retainer().retain(UnixMs(50 * DAY * 1_000), Duration::from_secs(30 * DAY));
     for n in 4_000..4_100 {
         drafts.send(draft(50 * DAY, repeat(n))).await.expect("taken");
     }
