@@ -79,8 +79,10 @@ pub struct Syncs {
     /// To be asked for everything when they connect next.
     owed: BTreeSet<NodeId>,
     runs: BTreeMap<NodeId, Run>,
-    /// The last peer that the daily healing asked.
+    /// The last peer whose turn it was …
     last_turn: Option<NodeId>,
+    /// … and when a peer was last asked for everything.
+    last_asked: UnixMs,
 }
 
 struct Run {
@@ -112,6 +114,7 @@ impl Syncs {
             owed: BTreeSet::new(),
             runs: BTreeMap::new(),
             last_turn: None,
+            last_asked: now,
         };
         syncs.needed |= syncs.is_stale(now);
         syncs
@@ -143,6 +146,7 @@ impl Syncs {
         let wanted = (self.needed || self.is_stale(now)) && self.runs.len() < RUNS_AT_MOST;
         if self.owed.remove(&peer) || wanted {
             self.runs.insert(peer, Run::new(now));
+            self.last_asked = now;
             Ask::Full
         } else {
             Ask::Recent
@@ -198,20 +202,22 @@ impl Syncs {
             self.runs.iter().filter(|(_, run)| run.is_stalled(now)).map(|(peer, _)| *peer).collect();
         for peer in stalled {
             self.runs.remove(&peer);
-            let next = self.next_in_turn().unwrap_or(peer);
-            self.owed.insert(next);
-            steps.push(Step::Reconnect { peer: next, why: "a full sync made no progress for a minute" });
+            steps.extend(self.ask_next(now, "a full sync made no progress for a minute"));
         }
-        let due = self.completed.is_some_and(|last| now.since(last) >= HEAL_EVERY);
-        if due
-            && self.runs.is_empty()
-            && self.owed.is_empty()
-            && let Some(peer) = self.next_in_turn()
-        {
-            self.owed.insert(peer);
-            steps.push(Step::Reconnect { peer, why: "the daily full sync is due" });
+        if self.runs.is_empty() && now.since(self.last_asked) >= STALLED_AFTER {
+            if self.needed {
+                steps.extend(self.ask_next(now, "no peer is telling everything"));
+            } else if self.completed.is_some_and(|last| now.since(last) >= HEAL_EVERY) {
+                steps.extend(self.ask_next(now, "the daily full sync is due"));
+            }
         }
         steps
+    }
+
+    fn ask_next(&mut self, now: UnixMs, why: &'static str) -> Option<Step> {
+        let peer = self.owe_any()?;
+        self.last_asked = now;
+        Some(Step::Reconnect { peer, why })
     }
 
     fn finish(&mut self, now: UnixMs, unsettled: u64) -> Option<Step> {

@@ -245,3 +245,16 @@ fn lost_messages_are_asked_for_again() {
     assert_eq!(syncs.connect(peer(1), at(1.0)), Ask::Full);
     assert_eq!(syncs.owe_any(), None, "the only peer is telling everything already");
 }
+
+#[test]
+fn when_all_who_were_asked_are_gone_somebody_else_is_asked() {
+    let mut syncs = started_with(&[peer(1), peer(2), peer(3)]);
+    assert_eq!(syncs.connect(peer(4), T0), Ask::Recent, "three at a time are enough");
+    (1..=3).for_each(|n| syncs.disconnect(&peer(n)));
+    assert_eq!(syncs.tick(at(59.0), 0), vec![], "they may come back");
+    let steps = syncs.tick(at(60.0), 0);
+    assert!(matches!(steps[..], [Step::Reconnect { peer: other, .. }] if other == peer(4)), "{steps:?}");
+    assert_eq!(syncs.tick(at(61.0), 0), vec![]);
+    syncs.disconnect(&peer(4));
+    assert_eq!(syncs.connect(peer(4), at(62.0)), Ask::Full);
+}

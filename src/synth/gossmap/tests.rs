@@ -133,16 +133,3 @@ fn a_bomb_is_not_unpacked() {
     let bomb = [&MAGIC[..], &big_size(&[MAX_CHANNELS]), &vec![0; 3 << 20]].concat();
     assert!(refusal(&gzip(&bomb)).contains("node 0 at both ends"));
 }
-
-#[test]
-fn the_real_map_is_read_where_it_is_at_hand() {
-    let path = Path::new("../shared/data/mainnet-2026-02-03.gossmap.gz");
-    if !path.exists() {
-        return; // The tests above do not depend on it.
-    }
-    let topology = Topology::open(path).unwrap();
-    let disabled = |channel: &&TopologyChannel| channel.policies.iter().filter(|policy| !policy.enabled).count();
-    let count = |n| topology.channels.iter().filter(|channel| disabled(channel) == n).count();
-    assert_eq!((topology.channels.len(), topology.nodes), (50_808, 17_324));
-    assert_eq!((count(2), count(1)), (16_915, 1_976));
-}

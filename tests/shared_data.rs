@@ -1,14 +1,16 @@
-//! Real mainnet gossip with real signatures, from Core Lightning's test data: everything verifies at its recorded
-//! time, and nothing does with one bit flipped. Runs where the data lies beside the checkout (feature
-//! `shared-data`); where it lies, `RGSD_SHARED_DATA` says.
+//! Real mainnet data, from Core Lightning's tests: gossip with real signatures, all of which verify at its recorded
+//! time, and none with one bit flipped; and a map of the whole network. Runs where the data lies beside the checkout
+//! (feature `shared-data`); where it lies, `RGSD_SHARED_DATA` says.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bitcoin::constants::ChainHash;
 use rayon::prelude::*;
 use rgsd::gossip::check::{Checker, Gossip, Heard, Limits, Refusal, Rules};
 use rgsd::gossip::{ChannelAnnouncement, ChannelUpdate, NodeId, ShortChannelId, UnixMs};
+use rgsd::synth::{Topology, TopologyChannel};
 
 /// A gossip message of the recording, and when it was recorded.
 struct Recorded {
@@ -16,11 +18,15 @@ struct Recorded {
     timestamp: u32,
 }
 
+fn data(name: &str) -> PathBuf {
+    let folder = std::env::var("RGSD_SHARED_DATA").expect("RGSD_SHARED_DATA names the folder with the data");
+    PathBuf::from(folder).join(name)
+}
+
 /// The gossip messages of a `gossip_store`, version byte 15: records of u16 flags, u16 length, u32 crc, u32
 /// timestamp, big-endian, then the message. Core Lightning's own records (4101, 4103) are passed over.
 fn recording() -> Vec<Recorded> {
-    let folder = std::env::var("RGSD_SHARED_DATA").expect("RGSD_SHARED_DATA names the folder with the recordings");
-    let path = std::path::Path::new(&folder).join("mainnet-2021.gossip_store");
+    let path = data("mainnet-2021.gossip_store");
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert_eq!(bytes[0], 15, "version byte");
     let mut rest = &bytes[1..];
@@ -106,4 +112,13 @@ fn flip_every_bit(recorded: &Recorded, announcements: &HashMap<ShortChannelId, &
         tried += 1;
     }
     tried
+}
+
+#[test]
+fn the_map_of_mainnet_is_read_whole() {
+    let topology = Topology::open(&data("mainnet-2026-02-03.gossmap.gz")).expect("a good map");
+    let disabled = |channel: &&TopologyChannel| channel.policies.iter().filter(|policy| !policy.enabled).count();
+    let count = |n| topology.channels.iter().filter(|channel| disabled(channel) == n).count();
+    assert_eq!((topology.channels.len(), topology.nodes), (50_808, 17_324));
+    assert_eq!((count(2), count(1)), (16_915, 1_976));
 }
