@@ -8,8 +8,7 @@ use anyhow::{Context, bail};
 /// Held while this process owns the data directory.
 #[derive(Debug)]
 pub struct DataDirLock {
-    /// The operating system holds the lock as long as this is open.
-    _file: File,
+    file: File,
 }
 
 impl DataDirLock {
@@ -25,7 +24,7 @@ impl DataDirLock {
             .open(data_dir.join("lock"))
             .with_context(|| format!("cannot write to the data directory {dir}: {remedy}"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => {
                 bail!("another rgsd uses the data directory {dir}: stop it, or set data_dir to another directory")
             }
@@ -33,5 +32,13 @@ impl DataDirLock {
                 Err(error).with_context(|| format!("cannot lock the data directory {dir}"))
             }
         }
+    }
+}
+
+impl Drop for DataDirLock {
+    /// Closing the file would do, were there not child processes: between its fork and its exec, one that another
+    /// thread starts has the file open as well, and with it the lock.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }

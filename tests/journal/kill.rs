@@ -20,7 +20,7 @@ use crate::entries;
 use crate::unsigned::{draft, epoch, policy, scid, update};
 
 const DATA_DIR: &str = "RGSD_TEST_KILL_DATA_DIR";
-const KILLS: u64 = 30;
+const KILLS: usize = 25;
 
 /// What the entry `seq` says, in every run.
 fn nth(seq: u64) -> Draft {
@@ -50,37 +50,60 @@ fn victim() {
     }
 }
 
+/// Starts a victim in `data_dir`, and kills it at a random moment: after its first commit, or at any time. Returns
+/// the last commit that it told of.
+fn start_and_kill(data_dir: &Path, after_commit: bool, rng: &mut ChaCha20Rng) -> Option<u64> {
+    let mut child = Command::new(env::current_exe().expect("this binary"))
+        .args(["--exact", "kill::victim", "--nocapture"])
+        .env(DATA_DIR, data_dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    if after_commit {
+        lines.next().expect("a first commit").expect("a line");
+    }
+    std::thread::sleep(Duration::from_micros(rng.random_range(0..20_000)));
+    child.kill().expect("killed");
+    child.wait().expect("waited");
+    // The last line may have been cut short.
+    let committed = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("committed ")?.parse().ok());
+    committed.max()
+}
+
+/// Checks that all is there that was `committed`, and as it was told; returns the last entry's number.
+fn check(data_dir: &Path, after: u64, committed: Option<u64>) -> u64 {
+    let journal = open(data_dir);
+    let last = journal.last_seq();
+    assert!(last >= Seq(committed.unwrap_or(after)), "{committed:?} was committed, {last:?} is there");
+    let found = entries(&journal, after);
+    assert_eq!(found.len() as u64, last.0 - after, "no gap");
+    for (seq, entry) in (after + 1..).zip(found) {
+        assert_eq!(entry, nth(seq).numbered(Seq(seq)));
+    }
+    last.0
+}
+
 #[test]
 fn a_kill_loses_nothing() {
     let dir = TempDir::new().expect("a temporary directory");
     let mut rng = ChaCha20Rng::seed_from_u64(4);
     let mut last = 0;
-    for kill in 0..KILLS {
-        let mut child = Command::new(env::current_exe().expect("this binary"))
-            .args(["--exact", "kill::victim", "--nocapture"])
-            .env(DATA_DIR, dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("started");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        // The first kills meet the creation of the file, later ones the appending.
-        if kill >= 10 {
-            lines.next().expect("a first commit").expect("a line");
-        }
-        std::thread::sleep(Duration::from_micros(rng.random_range(0..20_000)));
-        child.kill().expect("killed");
-        child.wait().expect("waited");
-        let committed = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("committed ")?.parse().ok());
-        let committed: u64 = committed.max().unwrap_or(last);
-
-        let journal = open(dir.path());
-        assert!(journal.last_seq() >= Seq(committed), "{committed} was committed, {:?} is there", journal.last_seq());
-        for (seq, entry) in (last + 1..).zip(entries(&journal, last)) {
-            assert_eq!(entry, nth(seq).numbered(Seq(seq)));
-        }
-        last = journal.last_seq().0;
+    for _ in 0..KILLS {
+        let committed = start_and_kill(dir.path(), true, &mut rng);
+        last = check(dir.path(), last, committed);
     }
-    assert_eq!(entries(&open(dir.path()), 0).len() as u64, last);
+    assert_eq!(check(dir.path(), 0, None), last);
     assert!(last > 1_000, "only {last} entries in {KILLS} runs");
+}
+
+#[test]
+fn a_kill_while_the_file_is_created_leaves_a_usable_one() {
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    for _ in 0..KILLS {
+        let dir = TempDir::new().expect("a temporary directory");
+        let committed = start_and_kill(dir.path(), false, &mut rng);
+        check(dir.path(), 0, committed);
+    }
 }

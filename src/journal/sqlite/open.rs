@@ -149,7 +149,9 @@ fn check_identity(connection: &Connection, file: &Path) -> anyhow::Result<()> {
 
 /// Brings the tables up to date. A journal that is up to date is not touched.
 fn migrate(connection: &mut Connection, file: &Path) -> anyhow::Result<()> {
-    let runner = embedded::migrations::runner();
+    // Grouped, so that the tables and the note that they are there come in one transaction: a kill in between
+    // would leave tables that the next start tried to create again.
+    let runner = embedded::migrations::runner().set_grouped(true);
     let known = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
     let applied = applied_migration(connection, file)?;
     if applied == known {
