@@ -207,7 +207,7 @@ fn write(journal: SqliteJournal) {
     println!("{count} drafts through the writer: {:.2?}, {used:.2?} of both processors", start.elapsed());
 
     let (start, status, mut longest) = (Instant::now(), writer.status(), Duration::ZERO);
-    writer.retain(later(), RETENTION);
+    writer.retainer().retain(later(), RETENTION);
     while start.elapsed() < Duration::from_secs(5) {
         let sent = Instant::now();
         drafts.blocking_send(epoch(START * 2 + start.elapsed().as_millis() as u32)).expect("taken");

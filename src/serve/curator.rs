@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use super::state::State;
 use crate::history::{History, View};
 use crate::journal::{Entry, Event, Rules};
+use crate::snapshot::USELESS_AFTER_S;
 use crate::tasks::Tasks;
 
 /// The newest view that waits to be published. One that is not taken in time is overtaken by the next.
@@ -22,10 +23,13 @@ pub(super) fn start(
     state: &Arc<State>,
     tasks: &Tasks,
 ) {
-    let published = state.latest().load().as_ref().map(|snapshot| snapshot.epoch);
+    // The published snapshot may be of a journal that was moved away: its timestamp must not come again either.
+    let published = state.latest().load().as_ref().map_or(0, |snapshot| snapshot.epoch.timestamp);
+    state.epoch_was(published);
     if let Some(last) = history.last_epoch().copied() {
         state.epoch_was(last.timestamp);
-        if published != Some(last) && last.rules == rules {
+        let age_s = state.clock().now().secs().saturating_sub(last.timestamp);
+        if last.timestamp > published && last.rules == rules && age_s <= USELESS_AFTER_S {
             views.send_replace(history.view(&last).map(Arc::new));
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn remember(journal: &dyn Journal, rules: Rules) -> anyhow::Result<Re
         }
         history.apply(entry);
     })?;
+    history.compact();
     let size = history.size();
     tracing::info!(
         last_seq = history.last_seq().0,

@@ -138,7 +138,9 @@ impl State {
         if let Some(error) = &told.publication {
             return Some(format!("the last good snapshot stays up: {error}"));
         }
-        if let Some(problem) = prover.and_then(|prover| prover.problem.clone()) {
+        if let Some(problem) =
+            prover.and_then(|p| p.problem.clone().or_else(|| p.pruned().filter(|_| p.unavailable > 0)))
+        {
             return Some(problem);
         }
         if let Some(blocked) = told.blocked {

@@ -27,6 +27,10 @@ use crate::journal::{Epoch, Graph, Rules};
 /// bytes, and epochs under another version are unknown.
 pub const RULES_VERSION: u16 = 1;
 
+/// A snapshot older than this applies as nothing at official clients: they backdate it by seven days, and drop what
+/// is two weeks old.
+pub const USELESS_AFTER_S: u32 = 7 * 24 * 3600;
+
 /// Today's rules, with this `graph` setting.
 pub fn rules(graph: Graph) -> Rules {
     Rules { version: RULES_VERSION, graph }

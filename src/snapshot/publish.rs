@@ -37,10 +37,6 @@ const HALF: &str = ".new";
 const KEEP: usize = 3;
 /// … and none goes before the newest one is this much newer, in seconds.
 const KEEP_S: u32 = 120;
-/// A snapshot older than this applies as nothing at official clients: they backdate it by seven days, and drop what
-/// is two weeks old.
-const USELESS_AFTER_S: u32 = 7 * 24 * 3600;
-
 /// The folder of published snapshots.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -171,7 +167,7 @@ impl Folder {
         let manifest: Manifest = serde_json::from_slice(&manifest).context(EPOCH)?;
         ensure!(manifest.network == self.network, "it is of the network {}", manifest.network);
         let age_s = now_s.saturating_sub(manifest.timestamp);
-        ensure!(age_s <= USELESS_AFTER_S, "it is {} days old, which wallets no longer apply", age_s / 86_400);
+        ensure!(age_s <= super::USELESS_AFTER_S, "it is {} days old, which wallets no longer apply", age_s / 86_400);
         let v1 = self.read(&folder.join(V1), &manifest, &manifest.v1, Version::V1).context(V1)?;
         let v2 = self.read(&folder.join(V2), &manifest, &manifest.v2, Version::V2).context(V2)?;
         let rules = Rules { version: manifest.rules_version, graph: manifest.graph };

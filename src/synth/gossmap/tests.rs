@@ -1,7 +1,6 @@
 //! Small maps written here, every way of spoiling them, and the real one where it is at hand.
 
 use std::io::Write;
-use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
