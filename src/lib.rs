@@ -1,4 +1,23 @@
-//! `rgsd` keeps Lightning wallets' fees fresh.
+//! `rgsd` keeps Lightning wallets' fees fresh: it listens to gossip, records what it could prove, and serves it as
+//! Rapid Gossip Sync snapshots.
+//!
+//! The rooms, in the order in which the data flows:
+//!
+//! 1. [`gossip`]: peers, the checking stage, funding proofs. What passes is a [`gossip::Fact`].
+//! 2. [`journal`]: facts and epochs become numbered, durable [`journal::Entry`]s.
+//! 3. [`history`]: what the network looked like at any recent epoch: a [`history::View`].
+//! 4. [`snapshot`]: a view becomes bytes, is checked by the official client, and is published.
+//! 5. [`http`]: what wallets and operators fetch.
+//!
+//! A room uses only rooms with lower numbers. [`serve`] wires them into the running service; [`demo`] runs that
+//! service on a network from [`synth`]. [`cli`] and [`config`] say what the user wants; [`tasks`] owns what runs.
+//!
+//! # Errors
+//!
+//! `anyhow` with context inside; a small closed enum where a caller branches ([`gossip::check::Refusal`],
+//! [`journal::AppendError`], [`snapshot::CutError`]). What comes from outside (a peer, bitcoind, the disk, a request)
+//! never panics. Details go to the log once, where the error is handled; an error that a user can cause is one
+//! sentence that names the culprit and the remedy.
 
 pub mod cli;
 pub mod config;
