@@ -248,6 +248,7 @@ impl Worker {
         self.lost |= outcome.lost;
         if let Some(prover) = &self.prover {
             outcome.claims.into_iter().for_each(|claim| prover.prove(claim));
+            outcome.withdrawn.into_iter().for_each(|(id, scid)| prover.withdraw(id, scid));
         }
         if outcome.facts.is_empty() {
             return Ok(());
@@ -286,7 +287,7 @@ impl Worker {
         self.close_silent(now)?;
         self.repay();
         let unsettled = self.prover.as_ref().map_or(0, Prover::unsettled);
-        for step in self.syncs.tick(now, unsettled) {
+        for step in self.syncs.tick(now, self.checker.channel_count(), unsettled) {
             match step {
                 Step::Completed { peer, channels } => {
                     tracing::info!(%peer, channels, known = self.checker.channel_count(), "full sync complete");

@@ -39,6 +39,17 @@ pub(super) enum Arrival {
     Settled(Settled),
 }
 
+impl Arrival {
+    /// How much of the queue's bound it takes: what a peer can send at will counts.
+    fn len(&self) -> usize {
+        match self {
+            Arrival::Message(heard) => heard.message.approximate_len(),
+            Arrival::Inventory { reply, .. } => 32 + 8 * reply.short_channel_ids.len(),
+            Arrival::Connected { .. } | Arrival::Disconnected(_) | Arrival::Unreachable(_) | Arrival::Settled(_) => 0,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     arrivals: VecDeque<Arrival>,
@@ -61,23 +72,23 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Takes a message in, or drops and counts it.
-    pub fn message(&self, heard: Heard) {
-        let len = heard.message.approximate_len();
+    /// Takes in what `peer` sent, or drops and counts it.
+    pub fn sent(&self, peer: NodeId, arrival: Arrival) {
+        let len = arrival.len();
         let mut queue = self.lock();
         if self.paused.load(Ordering::Relaxed) || queue.bytes + len > FULL_BYTES {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            queue.overflowed.insert(heard.peer);
+            queue.overflowed.insert(peer);
             return;
         }
         queue.bytes += len;
         if queue.bytes > HIGH_BYTES {
             self.high.store(true, Ordering::Relaxed);
         }
-        self.put(queue, Arrival::Message(heard));
+        self.put(queue, arrival);
     }
 
-    /// Takes in anything else. These are few, or bounded by who sends them.
+    /// Takes in what happened here. Such events are few: a connection makes two, a claim one.
     pub fn event(&self, arrival: Arrival) {
         self.put(self.lock(), arrival);
     }
@@ -99,8 +110,7 @@ impl Intake {
         }
         let many = queue.arrivals.len().min(at_most);
         let taken: Vec<_> = queue.arrivals.drain(..many).collect();
-        let bytes = taken.iter().map(|a| if let Arrival::Message(h) = a { h.message.approximate_len() } else { 0 });
-        queue.bytes -= bytes.sum::<usize>();
+        queue.bytes -= taken.iter().map(Arrival::len).sum::<usize>();
         if queue.bytes < LOW_BYTES && self.high.swap(false, Ordering::Relaxed) {
             self.drained.notify_one();
         }

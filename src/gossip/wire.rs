@@ -88,7 +88,8 @@ impl Wire {
 
     fn heard(&self, peer: Option<PublicKey>, message: Gossip) -> Result<bool, LightningError> {
         if let Some(peer) = peer {
-            self.intake.message(Heard { peer: NodeId::from_pubkey(&peer), message });
+            let peer = NodeId::from_pubkey(&peer);
+            self.intake.sent(peer, Arrival::Message(Heard { peer, message }));
         }
         Ok(false) // never forwarded: this node only listens
     }
@@ -169,7 +170,8 @@ impl RoutingMessageHandler for Wire {
         peer: PublicKey,
         reply: msgs::ReplyChannelRange,
     ) -> Result<(), LightningError> {
-        self.intake.event(Arrival::Inventory { peer: NodeId::from_pubkey(&peer), reply });
+        let peer = NodeId::from_pubkey(&peer);
+        self.intake.sent(peer, Arrival::Inventory { peer, reply });
         Ok(())
     }
 

@@ -32,6 +32,10 @@ impl Checker {
             return Ok(());
         }
         let (scid, script) = (announcement.scid(), funding_script(&announcement.bitcoin_keys()));
+        // Whoever fills the room with channels of blocks to come must not keep out those that can be proven now.
+        while let Some(last) = self.waiting.in_the_way_of(scid, announcement.wire().len()) {
+            self.evict(last, outcome);
+        }
         let id = self.next_claim;
         self.waiting.admit_channel(id, announcement, peer)?;
         self.next_claim += 1;
@@ -142,15 +146,27 @@ impl Checker {
 
     fn refuse_candidate(&mut self, now: UnixMs, candidate: Candidate) {
         let announcement = &candidate.announcement;
-        let nodes = announcement.nodes();
         self.refused.remember(now, (announcement.scid(), announcement.bitcoin_keys()));
-        self.tally.refuse(Refusal::FundingRefused);
+        self.drop_candidate(candidate, Refusal::FundingRefused, Refusal::ChannelRefused);
+    }
+
+    fn evict(&mut self, id: CandidateId, outcome: &mut Outcome) {
+        let Some(candidate) = self.waiting.take(id) else { return };
+        outcome.lost = true;
+        outcome.withdrawn.push((id, candidate.announcement.scid()));
+        self.drop_candidate(candidate, Refusal::WaitingRoomFull, Refusal::WaitingRoomFull);
+    }
+
+    /// Counts a candidate out, for one reason, and what waited for nobody else, for another.
+    fn drop_candidate(&mut self, candidate: Candidate, reason: Refusal, of_the_others: Refusal) {
+        let nodes = candidate.announcement.nodes();
+        self.tally.refuse(reason);
         for _ in candidate.into_updates() {
-            self.tally.refuse(Refusal::ChannelRefused);
+            self.tally.refuse(of_the_others);
         }
         for node in &nodes {
             if self.waiting.release_node(node, false).is_some() {
-                self.tally.refuse(Refusal::ChannelRefused);
+                self.tally.refuse(of_the_others);
             }
         }
     }

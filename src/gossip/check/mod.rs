@@ -103,6 +103,8 @@ pub struct Rules {
 pub struct Outcome {
     pub facts: Vec<Fact>,
     pub claims: Vec<Claim>,
+    /// Questions that nobody waits for any more: their numbers and places.
+    pub withdrawn: Vec<(u64, ShortChannelId)>,
     /// A bounded room was full and messages were lost: somebody should ask for a full sync later.
     pub lost: bool,
 }

@@ -4,7 +4,7 @@
 //! with its own updates; a node's announcement waits while any candidate names the node. Bounded in messages and
 //! bytes; each candidate holds the newest update of each direction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::super::{ChannelAnnouncement, ChannelUpdate, Direction, NodeAnnouncement, NodeId, ShortChannelId};
 use super::Refusal;
@@ -60,7 +60,7 @@ struct WaitingNode {
 pub(super) struct WaitingRoom {
     capacity: Capacity,
     candidates: HashMap<CandidateId, Candidate>,
-    by_scid: HashMap<ShortChannelId, Vec<CandidateId>>,
+    by_scid: BTreeMap<ShortChannelId, Vec<CandidateId>>,
     nodes: HashMap<NodeId, WaitingNode>,
     messages: usize,
     bytes: usize,
@@ -220,6 +220,15 @@ impl WaitingRoom {
             self.bytes -= announcement.wire().len();
         }
         announcement
+    }
+
+    /// The candidate with the highest place, if that is above `scid` and there is no room for `bytes` more.
+    pub fn in_the_way_of(&self, scid: ShortChannelId, bytes: usize) -> Option<CandidateId> {
+        if self.messages < self.capacity.messages && self.bytes + bytes <= self.capacity.bytes {
+            return None;
+        }
+        let (highest, ids) = self.by_scid.last_key_value()?;
+        ids.last().copied().filter(|_| *highest > scid)
     }
 
     fn make_room(&mut self, messages: usize, bytes: usize) -> Result<(), Refusal> {

@@ -12,8 +12,10 @@
 //!    them that never pauses hides nothing, and
 //! 4. at most 1 % of it waits for a bitcoind that cannot be reached or is still catching up.
 //!
-//! The first sync also waits for the other peers that are still telling, for up to twice the time that the first
-//! one took and ten seconds. A peer that makes no progress for a minute has stalled: another one is asked.
+//! A sync that snapshots wait for also needs an inventory of at least half of the channels that are known already,
+//! and waits for the other peers that are still telling: for up to half an hour if their inventory is larger by more
+//! than a tenth, else for twice the time that the first one took and ten seconds. A peer that makes no progress for a
+//! minute has stalled: another one is asked.
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,8 @@ const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// How long the first sync waits for slower peers, beyond twice the first one's time; and for peers that are still
 /// connecting, from the start.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long it waits for peers that know much more.
+const GRACE_FOR_LARGER: Duration = Duration::from_secs(1800);
 /// Gossip older than this may have been missed: ask for everything.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
 /// How often everything is asked for anyway, which heals whatever was missed.
@@ -195,9 +199,10 @@ impl Syncs {
         }
     }
 
-    /// What follows at `now`, with `unsettled` channels waiting for a bitcoind that cannot answer.
-    pub fn tick(&mut self, now: UnixMs, unsettled: u64) -> Vec<Step> {
-        let mut steps: Vec<_> = self.finish(now, unsettled).into_iter().collect();
+    /// What follows at `now`, with so many channels known, and `unsettled` ones waiting for a bitcoind that cannot
+    /// answer.
+    pub fn tick(&mut self, now: UnixMs, known: usize, unsettled: u64) -> Vec<Step> {
+        let mut steps: Vec<_> = self.finish(now, known, unsettled).into_iter().collect();
         let stalled: Vec<_> =
             self.runs.iter().filter(|(_, run)| run.is_stalled(now)).map(|(peer, _)| *peer).collect();
         for peer in stalled {
@@ -220,37 +225,36 @@ impl Syncs {
         Some(Step::Reconnect { peer, why })
     }
 
-    fn finish(&mut self, now: UnixMs, unsettled: u64) -> Option<Step> {
+    fn finish(&mut self, now: UnixMs, known: usize, unsettled: u64) -> Option<Step> {
         for run in self.runs.values_mut() {
             if run.done.is_none() && run.is_complete(now) {
                 run.done = Some(now);
             }
         }
-        let (peer, first) = self
-            .runs
-            .iter()
-            .filter(|(_, run)| run.done.is_some())
-            .max_by_key(|(peer, run)| (run.inventory.len(), std::cmp::Reverse(**peer)))?;
-        let bearable = (first.inventory.len() * UNSETTLED_PER_CENT / 100) as u64;
-        if unsettled > bearable || (self.needed && self.others_matter(first, now)) {
+        let done = self.runs.iter().filter(|(_, run)| run.done.is_some());
+        let (peer, best) = done.max_by_key(|(peer, run)| (run.inventory.len(), std::cmp::Reverse(**peer)))?;
+        let (peer, channels) = (*peer, best.inventory.len());
+        let bearable = (channels * UNSETTLED_PER_CENT / 100) as u64;
+        if unsettled > bearable || (self.needed && (channels * 2 < known || self.others_matter(best, now))) {
             return None;
         }
-        let step = Step::Completed { peer: *peer, channels: first.inventory.len() };
         self.runs.clear(); // what others are still telling is taken in all the same
         self.needed = false;
         self.completed = Some(now);
-        Some(step)
+        Some(Step::Completed { peer, channels })
     }
 
-    /// Whether a first sync should wait for what other peers are still telling.
-    fn others_matter(&self, first: &Run, now: UnixMs) -> bool {
+    /// Whether a sync that snapshots wait for should wait for what other peers are still telling.
+    fn others_matter(&self, best: &Run, now: UnixMs) -> bool {
         if !self.awaited.is_empty() && now.since(self.started) < GRACE {
             return true;
         }
-        let took = first.last_progress.since(first.started);
-        let patience = took * 2 + GRACE;
-        let telling = |run: &Run| run.done.is_none() && !run.is_quiet(now) && now.since(run.started) < patience;
-        self.runs.values().any(telling)
+        let took = best.last_progress.since(best.started);
+        self.runs.values().filter(|run| run.done.is_none()).any(|run| {
+            let larger = run.inventory.len() * 10 > best.inventory.len() * 11;
+            let patience = if larger { GRACE_FOR_LARGER } else { took * 2 + GRACE };
+            (larger || !run.is_quiet(now)) && now.since(run.started) < patience
+        })
     }
 
     /// The connected peer after the last one asked that is not being asked already.

@@ -92,20 +92,20 @@ fn a_whole_store_followed_by_quiet_completes_a_sync() {
     let mut syncs = started_with(&[peer(1)]);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
-    assert_eq!(syncs.tick(at(2.4), 0), vec![], "not quiet for two seconds yet");
+    assert_eq!(syncs.tick(at(2.4), 0, 0), vec![], "not quiet for two seconds yet");
     assert!(!syncs.trusted());
-    assert_eq!(syncs.tick(at(2.6), 0), vec![Step::Completed { peer: peer(1), channels: 100 }]);
+    assert_eq!(syncs.tick(at(2.6), 0, 0), vec![Step::Completed { peer: peer(1), channels: 100 }]);
     assert!(syncs.trusted());
-    assert_eq!(syncs.tick(at(9.0), 0), vec![], "said once");
+    assert_eq!(syncs.tick(at(9.0), 0, 0), vec![], "said once");
 }
 
 #[test]
 fn a_handful_of_messages_after_the_start_is_not_a_complete_sync() {
     let mut syncs = started_with(&[peer(1)]);
     store(peer(1)).take(9).for_each(|heard| syncs.heard(&heard, at(0.5)));
-    assert!(!completed(&syncs.tick(at(30.0), 0)), "no inventory to hold it against");
+    assert!(!completed(&syncs.tick(at(30.0), 0, 0)), "no inventory to hold it against");
     inventory(&mut syncs, peer(1), 100, at(31.0));
-    assert!(!completed(&syncs.tick(at(59.0), 0)), "three channels of a hundred");
+    assert!(!completed(&syncs.tick(at(59.0), 0, 0)), "three channels of a hundred");
 }
 
 #[test]
@@ -114,11 +114,11 @@ fn a_slow_peer_is_waited_for_however_long_it_takes() {
     inventory(&mut syncs, peer(1), 100, at(0.1));
     for (i, heard) in store(peer(1)).enumerate() {
         let now = at(10.0 * i as f64);
-        assert_eq!(syncs.tick(now, 0), vec![], "after {i} messages");
+        assert_eq!(syncs.tick(now, 0, 0), vec![], "after {i} messages");
         syncs.heard(&heard, now);
     }
-    assert_eq!(syncs.tick(at(3000.0), 0), vec![], "such a peer may pause for longer");
-    assert!(completed(&syncs.tick(at(3021.0), 0)));
+    assert_eq!(syncs.tick(at(3000.0), 0, 0), vec![], "such a peer may pause for longer");
+    assert!(completed(&syncs.tick(at(3021.0), 0, 0)));
 }
 
 #[test]
@@ -126,8 +126,8 @@ fn a_peer_that_stalls_completes_nothing_and_another_one_is_asked() {
     let mut syncs = started_with(&[peer(1)]);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).take(150).for_each(|heard| syncs.heard(&heard, at(1.0)));
-    assert_eq!(syncs.tick(at(60.0), 0), vec![]);
-    let steps = syncs.tick(at(61.5), 0);
+    assert_eq!(syncs.tick(at(60.0), 0, 0), vec![]);
+    let steps = syncs.tick(at(61.5), 0, 0);
     assert!(matches!(steps[..], [Step::Reconnect { peer: again, .. }] if again == peer(1)), "{steps:?}");
     syncs.disconnect(&peer(1));
     assert_eq!(syncs.connect(peer(2), at(62.0)), Ask::Full);
@@ -140,7 +140,7 @@ fn after_a_restart_on_a_full_journal_nothing_new_needs_to_come() {
     let mut syncs = Syncs::new(Some(recent), Some(recent), [peer(1)], T0);
     assert!(syncs.trusted(), "what the journal has is ten minutes old");
     assert_eq!(syncs.connect(peer(1), T0), Ask::Recent);
-    assert_eq!(syncs.tick(at(600.0), 0), vec![]);
+    assert_eq!(syncs.tick(at(600.0), 0, 0), vec![]);
 
     let old = UnixMs(T0.0 - 7_200_000);
     let mut syncs = Syncs::new(Some(old), Some(old), [peer(1)], T0);
@@ -148,7 +148,7 @@ fn after_a_restart_on_a_full_journal_nothing_new_needs_to_come() {
     assert_eq!(syncs.connect(peer(1), T0), Ask::Full);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5))); // all known, nothing accepted
-    assert!(completed(&syncs.tick(at(3.0), 0)));
+    assert!(completed(&syncs.tick(at(3.0), 0, 0)));
 }
 
 #[test]
@@ -160,22 +160,22 @@ fn live_updates_that_never_pause_hide_nothing() {
         let now = at(f64::from(tenth) / 10.0);
         syncs.heard(&update(peer(1), u64::from(tenth % 7) + 1, 0), now);
         syncs.heard(&announcement(peer(1), 1000 + u64::from(tenth)), now); // and new channels, outside the inventory
-        assert!(tenth >= 25 || !completed(&syncs.tick(now, 0)));
+        assert!(tenth >= 25 || !completed(&syncs.tick(now, 0, 0)));
     }
-    assert!(completed(&syncs.tick(at(2.6), 0)));
+    assert!(completed(&syncs.tick(at(2.6), 0, 0)));
 }
 
 #[test]
 fn the_first_sync_waits_for_the_other_peers_but_not_for_ever() {
     let mut syncs = started_with(&[peer(1), peer(2)]);
     inventory(&mut syncs, peer(1), 100, at(0.1));
-    inventory(&mut syncs, peer(2), 200, at(0.1));
+    inventory(&mut syncs, peer(2), 105, at(0.1));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(1.0)));
     let mut rest = store(peer(2)).enumerate();
     let done = rest.by_ref().find(|(i, heard)| {
         let now = at(1.0 + *i as f64 / 10.0);
         syncs.heard(heard, now);
-        completed(&syncs.tick(now, 0))
+        completed(&syncs.tick(now, 0, 0))
     });
     let (i, _) = done.expect("the slow peer was not waited for until its end");
     assert!((100..130).contains(&i), "patience is twice the first peer's time and ten seconds: {i}");
@@ -188,9 +188,9 @@ fn peers_that_are_still_connecting_are_waited_for_at_the_start() {
     assert_eq!(syncs.connect(peer(1), T0), Ask::Full);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
-    assert_eq!(syncs.tick(at(5.0), 0), vec![]);
+    assert_eq!(syncs.tick(at(5.0), 0, 0), vec![]);
     syncs.disconnect(&peer(2)); // its first try has failed
-    assert!(completed(&syncs.tick(at(5.1), 0)));
+    assert!(completed(&syncs.tick(at(5.1), 0, 0)));
 }
 
 #[test]
@@ -198,16 +198,16 @@ fn an_unreachable_bitcoind_holds_the_completion_back() {
     let mut syncs = started_with(&[peer(1)]);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
-    assert_eq!(syncs.tick(at(100.0), 50), vec![]);
-    assert_eq!(syncs.tick(at(500.0), 2), vec![]);
-    assert!(completed(&syncs.tick(at(501.0), 1)), "one channel of a hundred may wait");
+    assert_eq!(syncs.tick(at(100.0), 0, 50), vec![]);
+    assert_eq!(syncs.tick(at(500.0), 0, 2), vec![]);
+    assert!(completed(&syncs.tick(at(501.0), 0, 1)), "one channel of a hundred may wait");
 }
 
 #[test]
 fn an_empty_inventory_completes_nothing() {
     let mut syncs = started_with(&[peer(1)]);
     syncs.inventory(&peer(1), 0, u32::MAX, &[], at(0.1));
-    assert!(!completed(&syncs.tick(at(30.0), 0)));
+    assert!(!completed(&syncs.tick(at(30.0), 0, 0)));
     assert!(!syncs.trusted());
 }
 
@@ -221,14 +221,14 @@ fn once_a_day_one_peer_after_the_other_is_asked_for_everything() {
     let mut now = T0;
     for _ in 0..3 {
         now = now.plus(DAY);
-        let steps = syncs.tick(now, 0);
+        let steps = syncs.tick(now, 0, 0);
         let [Step::Reconnect { peer, .. }] = steps[..] else { panic!("{steps:?}") };
         syncs.disconnect(&peer);
-        assert_eq!(syncs.tick(now, 0), vec![], "one at a time");
+        assert_eq!(syncs.tick(now, 0, 0), vec![], "one at a time");
         assert_eq!(syncs.connect(peer, now), Ask::Full);
         inventory(&mut syncs, peer, 100, now);
         store(peer).for_each(|heard| syncs.heard(&heard, now));
-        assert!(completed(&syncs.tick(now.plus(Duration::from_secs(3)), 0)));
+        assert!(completed(&syncs.tick(now.plus(Duration::from_secs(3)), 0, 0)));
         now = now.plus(Duration::from_secs(3));
         asked.push(peer);
     }
@@ -251,10 +251,35 @@ fn when_all_who_were_asked_are_gone_somebody_else_is_asked() {
     let mut syncs = started_with(&[peer(1), peer(2), peer(3)]);
     assert_eq!(syncs.connect(peer(4), T0), Ask::Recent, "three at a time are enough");
     (1..=3).for_each(|n| syncs.disconnect(&peer(n)));
-    assert_eq!(syncs.tick(at(59.0), 0), vec![], "they may come back");
-    let steps = syncs.tick(at(60.0), 0);
+    assert_eq!(syncs.tick(at(59.0), 0, 0), vec![], "they may come back");
+    let steps = syncs.tick(at(60.0), 0, 0);
     assert!(matches!(steps[..], [Step::Reconnect { peer: other, .. }] if other == peer(4)), "{steps:?}");
-    assert_eq!(syncs.tick(at(61.0), 0), vec![]);
+    assert_eq!(syncs.tick(at(61.0), 0, 0), vec![]);
     syncs.disconnect(&peer(4));
     assert_eq!(syncs.connect(peer(4), at(62.0)), Ask::Full);
+}
+
+#[test]
+fn a_peer_that_knows_little_does_not_speak_for_one_that_knows_much() {
+    let mut syncs = started_with(&[peer(1), peer(2)]);
+    inventory(&mut syncs, peer(1), 100, at(0.1));
+    inventory(&mut syncs, peer(2), 5000, at(0.1));
+    store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
+    for scid in 1..=80 {
+        let now = at(scid as f64 * 10.0);
+        syncs.heard(&announcement(peer(2), scid), now);
+        assert_eq!(syncs.tick(now, 0, 0), vec![], "the larger inventory is on its way");
+    }
+    assert!(completed(&syncs.tick(at(1800.1), 0, 0)), "but not for ever");
+}
+
+#[test]
+fn a_peer_that_knows_little_does_not_freshen_a_large_journal() {
+    let old = UnixMs(T0.0 - 7_200_000);
+    let mut syncs = Syncs::new(Some(old), Some(old), [peer(1)], T0);
+    assert_eq!(syncs.connect(peer(1), T0), Ask::Full);
+    inventory(&mut syncs, peer(1), 100, at(0.1));
+    store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
+    assert_eq!(syncs.tick(at(30.0), 201, 0), vec![]);
+    assert!(completed(&syncs.tick(at(31.0), 200, 0)));
 }

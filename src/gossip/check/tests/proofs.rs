@@ -123,6 +123,28 @@ fn the_waiting_room_is_bounded_and_says_that_it_lost_something() {
 }
 
 #[test]
+fn channels_of_blocks_to_come_do_not_keep_out_those_that_can_be_proven() {
+    let network = network(30);
+    let waiting = Capacity { messages: 20, ..Capacity::default() };
+    let limits = Limits { waiting, ..Limits::default() };
+    let mut checker = Checker::new(Rules { limits, ..rules(true) });
+    let (now, to_come) = network.channels().split_at(10);
+    let announcements = |channels: &[crate::synth::Channel]| {
+        heard(channels.iter().map(|c| c.announcement.clone()).collect::<Vec<_>>())
+    };
+    let crowd = checker.check(NOW, announcements(to_come));
+    assert_eq!((crowd.claims.len(), crowd.lost), (20, false), "the room is full");
+    let true_ones = checker.check(NOW, announcements(now));
+    assert_eq!(true_ones.claims.len(), 10);
+    let evicted: Vec<_> = true_ones.withdrawn.iter().map(|(_, scid)| *scid).collect();
+    let highest: Vec<_> = to_come[10..].iter().rev().map(|c| c.scid).collect();
+    assert_eq!(evicted, highest, "the farthest go first");
+    assert!(true_ones.lost, "and are asked for again when there is room");
+    assert_eq!(checker.waiting_messages(), 20);
+    assert!(checker.settle(NOW, crowd.claims[10..].iter().map(|c| proven(c, &network))).facts.is_empty());
+}
+
+#[test]
 fn an_update_above_the_proven_capacity_is_refused() {
     let network = network(5);
     let mut checker = Checker::new(rules(true));
