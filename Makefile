@@ -7,7 +7,7 @@ tools:
 	@command -v cc >/dev/null || { apt-get update && apt-get install -y --no-install-recommends build-essential; }
 
 test: tools
-	cargo test --all-targets --locked
+	cargo test --locked
 
 lint: tools
 	cargo fmt --check
