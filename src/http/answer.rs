@@ -12,8 +12,8 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::App;
-use super::path::{Ask, Route, Version, route};
-use crate::snapshot::Snapshot;
+use super::path::{Ask, Route, route};
+use crate::snapshot::{Snapshot, Version};
 
 /// When to ask again for the first snapshot: a sync is a matter of minutes, and a wallet's user waits.
 const RETRY_AFTER_SECONDS: &str = "10";

@@ -2,6 +2,8 @@
 
 use bitcoin::Network;
 
+use crate::snapshot::Version;
+
 /// What a path asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Route {
@@ -22,14 +24,6 @@ pub(super) struct Ask {
     /// The timestamp of its last sync in unix seconds, 0 for never; a number beyond `u64` is its maximum.
     pub last_sync: u64,
 }
-
-/// Of the Rapid Gossip Sync format.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Version {
-    V1,
-    V2,
-}
-
 /// Reads the path of a server for `network`.
 pub(super) fn route(path: &str, network: Network) -> Route {
     let own = |prefix: &str| network.to_string() == prefix;
