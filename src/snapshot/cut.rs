@@ -9,10 +9,10 @@ use super::verify::{Differences, Rejected, differences};
 use super::{Counts, Snapshot, Version};
 use crate::history::View;
 
-/// Of the network, at most one part in this many may be left out of a snapshot.
-const LEAVE_OUT_ONE_IN: usize = 10;
-/// Leaving something out changes what else there is to tell, so look again; three times is plenty.
-const ROUNDS: usize = 3;
+/// Of the channels, at most one in this many (rounded up) may be left out of a snapshot.
+const LEAVE_OUT_ONE_IN: usize = 100;
+/// A client that refuses a snapshot whole names one bad channel at a time, so look again, but not for ever.
+const ROUNDS: usize = 4;
 
 /// A snapshot, and what it lacks because the official client would not take it.
 #[derive(Clone, Debug)]
@@ -28,33 +28,53 @@ pub enum CutError {
     TooLarge(#[from] TooLarge),
     #[error(transparent)]
     Rejected(#[from] Rejected),
-    #[error("the official client reads {channels} channels and {nodes} nodes otherwise than they are")]
-    TooDifferent { channels: usize, nodes: usize },
+    #[error(
+        "the official client reads {channels} of {of} channels and {nodes} nodes otherwise than they are, \
+         which is too much to leave out"
+    )]
+    TooDifferent { channels: usize, of: usize, nodes: usize },
 }
 
-/// Encodes a view in both versions and lets the official client check both; channels and nodes that it reads
-/// otherwise are left out. `now_s` is the system's time in unix seconds (see [`differences`]).
+/// Encodes a view in both versions and lets the official client check both; channels that it reads otherwise are
+/// left out, and so are the details of such nodes. `now_s` is the system's time in unix seconds (see
+/// [`differences`]).
 pub fn cut(mut view: View, network: Network, now_s: u32) -> Result<Cut, CutError> {
+    let of = view.channels.len();
     let mut left_out = Differences::default();
+    let mut rejected = None;
     for _ in 0..ROUNDS {
         let (v1, v2) = rayon::join(
             || encode_and_check(&view, Version::V1, network, now_s),
             || encode_and_check(&view, Version::V2, network, now_s),
         );
-        let ((v1, mut wrong), (v2, wrong_too)) = (v1?, v2?);
-        wrong.merge(wrong_too);
+        let ((v1, checked_v1), (v2, checked_v2)) = (v1?, v2?);
+        let mut wrong = wrong(checked_v1, &mut rejected)?;
+        wrong.merge(self::wrong(checked_v2, &mut rejected)?);
         if wrong.is_empty() {
             let snapshot = Snapshot { epoch: view.epoch, counts: count(&view), v1, v2 };
             return Ok(Cut { snapshot, left_out });
         }
-        let all = view.channels.len() + view.nodes.len();
         leave_out(&mut view, &wrong);
         left_out.merge(wrong);
-        if (left_out.channels.len() + left_out.nodes.len()) * LEAVE_OUT_ONE_IN > all {
+        if left_out.channels.len() > of.div_ceil(LEAVE_OUT_ONE_IN) || view.channels.is_empty() {
             break;
         }
     }
-    Err(CutError::TooDifferent { channels: left_out.channels.len(), nodes: left_out.nodes.len() })
+    let (channels, nodes) = (left_out.channels.len(), left_out.nodes.len());
+    Err(rejected.map_or(CutError::TooDifferent { channels, of, nodes }, CutError::Rejected))
+}
+
+/// What to leave out. One channel that the client will not have makes it refuse the whole snapshot, so a refusal
+/// that names a channel is a difference; it is kept in `rejected` for the case that leaving the channel out does not
+/// help.
+fn wrong(checked: Result<Differences, Rejected>, rejected: &mut Option<Rejected>) -> Result<Differences, CutError> {
+    match checked {
+        Err(Rejected::ByClient { reason, at: Some(at) }) => {
+            *rejected = Some(Rejected::ByClient { reason, at: Some(at) });
+            Ok(Differences { channels: [at].into(), ..Differences::default() })
+        }
+        checked => Ok(checked?),
+    }
 }
 
 fn encode_and_check(
@@ -62,11 +82,11 @@ fn encode_and_check(
     version: Version,
     network: Network,
     now_s: u32,
-) -> Result<(Bytes, Differences), CutError> {
+) -> Result<(Bytes, Result<Differences, Rejected>), TooLarge> {
     let mut bytes = encode_full(view, ChainHash::using_genesis_block_const(network), version)?;
     bytes.shrink_to_fit();
-    let wrong = differences(view, &bytes, version, network, now_s)?;
-    Ok((bytes.into(), wrong))
+    let checked = differences(view, &bytes, version, network, now_s);
+    Ok((bytes.into(), checked))
 }
 
 fn count(view: &View) -> Counts {
@@ -82,18 +102,14 @@ fn leave_out(view: &mut View, wrong: &Differences) {
     }
     let mut named = vec![false; view.nodes.len()];
     view.channels.iter().flat_map(|channel| channel.nodes).for_each(|node| named[node as usize] = true);
-    let mut next = 0;
-    let places: Vec<u32> = named
-        .iter()
-        .map(|named| {
-            let place = next;
-            next += u32::from(*named);
-            place
-        })
-        .collect();
+    let place = |next: &mut u32, named: &bool| Some(std::mem::replace(next, *next + u32::from(*named)));
+    let places: Vec<u32> = named.iter().scan(0, place).collect();
     let mut named = named.into_iter();
     view.nodes.retain(|_| named.next().unwrap_or(false));
     for node in view.channels.iter_mut().flat_map(|channel| &mut channel.nodes) {
         *node = places[*node as usize];
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,14 +13,15 @@
 //! | updates | u32 count; if any, the defaults (u16 cltv, u64 minimum, u32 base, u32 proportional, u64 maximum), then BigSize scid delta, flags, and the fields that the flags announce | the same |
 //!
 //! As small as the format allows: nodes that are named most often get the indexes that take fewest bytes, every
-//! default is the value that saves most, and nothing is said twice. The same view gives the same bytes.
+//! default is the value that saves most, nothing is said twice, and nothing that a client would pass over is said at
+//! all. The same view gives the same bytes.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use bitcoin::constants::ChainHash;
 
-use crate::gossip::{Policy, addresses_in};
+use crate::gossip::{NodeDetails, Policy, addresses_in};
 use crate::history::{View, ViewNode};
 
 /// Official clients drop a snapshot that holds more.
@@ -147,26 +148,43 @@ fn node_v2(node: &ViewNode, defaults: &[&[u8]], out: &mut Out) {
         out.bytes(id);
         return;
     };
-    let default = defaults.iter().position(|features| **features == *details.features);
+    let features = significant(&details.features);
+    let default = defaults.iter().position(|default| *default == features);
     let marker = default.map_or(NODE_FEATURES_FOLLOW, |index| index as u8 + 1); // index: at most five
     out.u8(id[0] | NODE_ADDRESSES | marker << NODE_FEATURES_SHIFT);
     out.bytes(&id[1..]);
-    let addresses = || addresses_in(&details.addresses).filter(|address| address.len() <= 255).take(255);
-    out.u8(addresses().count() as u8); // at most 255, as is each length
-    for address in addresses() {
+    out.u8(addresses(details).count() as u8); // at most 255, as is each length
+    for address in addresses(details) {
         out.u8(address.len() as u8);
         out.bytes(address);
     }
     if default.is_none() {
-        out.with_u16_length(&details.features);
+        out.with_u16_length(features);
     }
+}
+
+/// The addresses that a snapshot can hold and a client can read: up to 255, of up to 255 bytes each. LDK passes over
+/// a host name with other characters than these.
+fn addresses(details: &NodeDetails) -> impl Iterator<Item = &[u8]> {
+    let in_host_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let readable = move |address: &&[u8]| match address {
+        [5, _, host @ .., _, _] => host.iter().all(in_host_name), // type, length, host name, port
+        _ => true,
+    };
+    addresses_in(&details.addresses).filter(|address| address.len() <= 255).filter(readable).take(255)
+}
+
+/// Features without the zero bytes at their head, which mean nothing (BOLT 9: feature vectors are padded on the left).
+fn significant(features: &[u8]) -> &[u8] {
+    let zeros = features.iter().take_while(|byte| **byte == 0).count();
+    &features[zeros..]
 }
 
 /// Up to six feature sets that save bytes when said once for all, the most saving first.
 fn default_features(view: &View) -> Vec<&[u8]> {
     let mut uses: HashMap<&[u8], usize> = HashMap::new();
     for details in view.nodes.iter().filter_map(|node| node.details.as_deref()) {
-        *uses.entry(&details.features).or_default() += 1;
+        *uses.entry(significant(&details.features)).or_default() += 1;
     }
     let saved = |features: &[u8], uses: usize| (uses - 1) * (2 + features.len());
     let mut best: Vec<_> = uses.into_iter().map(|(features, uses)| (saved(features, uses), features)).collect();
@@ -180,7 +198,7 @@ fn announcements(view: &View, indexes: &Indexes, version: Version, out: &mut Out
     out.u32(count(view.channels.len()));
     let mut previous_scid = 0;
     for channel in &view.channels {
-        out.with_u16_length(&channel.features);
+        out.with_u16_length(significant(&channel.features));
         out.big_size(channel.scid.0 - previous_scid); // the view is in ascending order
         previous_scid = channel.scid.0;
         let [one, two] = channel.nodes.map(|node| u64::from(indexes.of[node as usize]));
@@ -341,3 +359,6 @@ impl Out {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

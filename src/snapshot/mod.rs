@@ -8,6 +8,8 @@ mod cut;
 mod encode;
 mod publish;
 mod schedule;
+#[cfg(test)]
+mod testing;
 mod verify;
 
 use std::sync::Arc;

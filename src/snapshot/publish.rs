@@ -10,7 +10,7 @@
 //! A folder is complete and on the disk before `current` is switched to it by a rename, so a reader never sees a
 //! torn or missing snapshot. Old folders stay for a while, for those who are still reading in them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::symlink;
@@ -31,11 +31,15 @@ const V2: &str = "snapshot/v2/0";
 const V2_AGAIN: &str = "v2/snapshot/0";
 const EPOCH: &str = "epoch.json";
 const CURRENT: &str = "current";
-/// Marks what is not finished; removed at the next start or publication.
+/// Marks what is not finished; removed at the next publication.
 const HALF: &str = ".new";
+/// Marks an epoch's other folder: one that `current` leads to is never touched, so when the same epoch is published
+/// again (its files were damaged, say), the two names take turns.
+const AGAIN: &str = "-again";
 /// So many folders stay …
 const KEEP: usize = 3;
-/// … and none goes before the newest one is this much newer, in seconds.
+/// … and none goes before its successor is this much older than the newest, in seconds: until then, somebody may
+/// have followed `current` to it and be about to open a file.
 const KEEP_S: u32 = 120;
 /// The folder of published snapshots.
 #[derive(Clone, Debug)]
@@ -81,11 +85,14 @@ impl Folder {
     }
 
     fn try_publish(&self, snapshot: &Snapshot) -> anyhow::Result<()> {
-        fs::create_dir_all(&self.path)?;
-        let name = snapshot.epoch.timestamp.to_string();
+        self.create()?;
+        let name = self.name(snapshot);
         let half = self.path.join(format!("{name}{HALF}"));
         remove(&half)?;
-        self.write(&half, snapshot)?;
+        if let Err(error) = self.write(&half, snapshot) {
+            let _ = remove(&half); // a full disk needs the room; the first error is the one to tell
+            return Err(error);
+        }
         let whole = self.path.join(&name);
         remove(&whole)?; // a folder of a run that was killed before it could switch to it
         fs::rename(&half, &whole)?;
@@ -97,6 +104,24 @@ impl Folder {
         sync(&self.path)?;
         self.tidy(snapshot.epoch.timestamp);
         Ok(())
+    }
+
+    /// Creates the folder of folders, so that it outlives a power cut.
+    fn create(&self) -> std::io::Result<()> {
+        if self.path.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.path)?;
+        self.path.parent().map_or(Ok(()), sync)
+    }
+
+    /// The epoch's folder name that `current` does not lead to.
+    fn name(&self, snapshot: &Snapshot) -> String {
+        let name = snapshot.epoch.timestamp.to_string();
+        match fs::read_link(self.path.join(CURRENT)) {
+            Ok(target) if target.as_os_str() == name.as_str() => name + AGAIN,
+            _ => name,
+        }
     }
 
     fn write(&self, folder: &Path, snapshot: &Snapshot) -> anyhow::Result<()> {
@@ -130,10 +155,13 @@ impl Folder {
     fn tidy(&self, newest: u32) {
         let Ok(entries) = fs::read_dir(&self.path) else { return };
         let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
-        let mut epochs: Vec<u32> = names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
+        let current = fs::read_link(self.path.join(CURRENT)).unwrap_or_default();
+        let mut epochs: Vec<(u32, &OsString)> = names.iter().filter_map(|name| Some((epoch(name)?, name))).collect();
         epochs.sort_unstable();
-        let old = epochs.iter().rev().skip(KEEP).filter(|epoch| newest.abs_diff(**epoch) > KEEP_S);
-        let old = old.map(|epoch| OsString::from(epoch.to_string()));
+        let successors = epochs.iter().skip(1).map(|(successor, _)| newest.abs_diff(*successor) > KEEP_S);
+        let old = epochs.iter().zip(successors).rev().skip(KEEP - 1); // the last has no successor: one is skipped
+        let old = old.filter(|((_, name), superseded)| *superseded && current.as_os_str() != *name);
+        let old = old.map(|((_, name), _)| (*name).clone());
         let half = names.iter().filter(|name| name.to_string_lossy().ends_with(HALF)).cloned();
         for name in old.chain(half) {
             let path = self.path.join(name);
@@ -197,6 +225,12 @@ fn sync(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// The epoch whose folder has this name.
+fn epoch(name: &OsStr) -> Option<u32> {
+    let name = name.to_str()?;
+    name.strip_suffix(AGAIN).unwrap_or(name).parse().ok()
+}
+
 /// Removes a folder or a link, if it is there.
 fn remove(path: &Path) -> std::io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
@@ -209,3 +243,6 @@ fn remove(path: &Path) -> std::io::Result<()> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,15 +95,15 @@ impl Schedule {
             self.next = None;
             return Decision::Blocked(blocked);
         }
-        let due = *self.next.get_or_insert_with(|| {
-            let step = if self.started { self.interval.0 } else { FIRST_STEP_S };
-            at_or_after(now, step, self.offset_s)
-        });
+        let step = if self.started { self.interval.0 } else { FIRST_STEP_S };
+        // What is more than a step away was set by a clock that has been put back since.
+        let next = self.next.filter(|due| *due <= now.saturating_add(step));
+        let due = next.unwrap_or_else(|| at_or_after(now, step, self.offset_s));
+        self.next = Some(due);
         if now < due {
             return Decision::WaitUntil(due);
         }
         // A late caller (a laptop that slept) gets the time that fits now, not one for each that was missed.
-        let step = if self.started { self.interval.0 } else { FIRST_STEP_S };
         let timestamp = at_or_before(now, step, self.offset_s).max(due);
         self.started = true;
         self.next = Some(at_or_after(timestamp.saturating_add(1), self.interval.0, self.offset_s));
@@ -221,6 +221,13 @@ mod tests {
         let again = Circumstances { last_epoch: Some(T + 3), ..fine(T + 3) };
         assert_eq!(schedule.decide(T + 3, again), Decision::WaitUntil(T + 13));
         assert_eq!(schedule.decide(T + 13, again), Decision::Cut(T + 13));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_does_not_put_the_next_epoch_off() {
+        let mut schedule = Schedule::new(interval(3600), 3);
+        assert_eq!(schedule.decide(T + 86_404, fine(T + 86_404)), Decision::WaitUntil(T + 86_413));
+        assert_eq!(schedule.decide(T, fine(T)), Decision::WaitUntil(T + 3));
     }
 
     #[test]

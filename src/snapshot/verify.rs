@@ -1,14 +1,14 @@
 //! The official client is the judge: a snapshot is published only after `lightning-rapid-gossip-sync` has read from
 //! it exactly the view that it was made from.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use bitcoin::Network;
 use lightning::ln::msgs::SocketAddress;
 use lightning::routing::gossip::{ChannelInfo, ChannelUpdateInfo, NetworkGraph, NodeInfo, ReadOnlyNetworkGraph};
 use lightning::util::logger::{Logger, Record};
 use lightning::util::ser::Readable;
-use lightning_rapid_gossip_sync::RapidGossipSync;
+use lightning_rapid_gossip_sync::{GraphSyncError, RapidGossipSync};
 
 use super::Version;
 use super::encode::TIMESTAMP_AT;
@@ -18,8 +18,8 @@ use crate::history::{View, ViewChannel, ViewNode};
 /// What the client read otherwise than it was meant.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Differences {
-    pub channels: HashSet<ShortChannelId>,
-    pub nodes: HashSet<NodeId>,
+    pub channels: BTreeSet<ShortChannelId>,
+    pub nodes: BTreeSet<NodeId>,
 }
 
 impl Differences {
@@ -36,8 +36,10 @@ impl Differences {
 /// The client would not have the snapshot at all.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejected {
-    #[error("the official client refuses the snapshot: {0}")]
-    ByClient(String),
+    /// It takes channels in their order and stops at the first that it will not have: that is `at`, unless the
+    /// trouble lies elsewhere.
+    #[error("the official client refuses the snapshot: {reason}")]
+    ByClient { reason: String, at: Option<ShortChannelId> },
     #[error("the official client read {read} channels from a snapshot of {told}")]
     ChannelCount { told: usize, read: usize },
 }
@@ -58,15 +60,27 @@ pub fn differences(
         timestamp.copy_from_slice(&now_s.to_be_bytes());
     }
     let graph = NetworkGraph::new(network, Quiet);
-    RapidGossipSync::new(&graph, Quiet)
-        .update_network_graph_no_std(&copy, None)
-        .map_err(|error| Rejected::ByClient(format!("{error:?}")))?;
+    let result = RapidGossipSync::new(&graph, Quiet).update_network_graph_no_std(&copy, Some(now_s.into()));
     let graph = graph.read_only();
+    if let Err(error) = result {
+        return Err(Rejected::ByClient { reason: reason(error), at: first_missing(view, &graph) });
+    }
     let (told, read) = (view.channels.len(), graph.channels().len());
     if read > told {
         return Err(Rejected::ChannelCount { told, read });
     }
     Ok(compare(view, &graph, version))
+}
+
+fn reason(error: GraphSyncError) -> String {
+    match error {
+        GraphSyncError::DecodeError(error) => format!("{error:?}"),
+        GraphSyncError::LightningError(error) => error.err,
+    }
+}
+
+fn first_missing(view: &View, graph: &ReadOnlyNetworkGraph<'_>) -> Option<ShortChannelId> {
+    view.channels.iter().map(|channel| channel.scid).find(|scid| !graph.channels().contains_key(&scid.0))
 }
 
 fn compare(view: &View, graph: &ReadOnlyNetworkGraph<'_>, version: Version) -> Differences {
@@ -116,15 +130,17 @@ fn same_node(told: &ViewNode, read: &NodeInfo) -> bool {
     }
 }
 
-/// LDK keeps features little-endian.
+/// LDK keeps features little-endian; zero bytes at the high end mean nothing.
 fn same_features(read: &[u8], told: &[u8]) -> bool {
-    read.iter().eq(told.iter().rev())
+    let told = told.iter().skip_while(|byte| **byte == 0);
+    let read = read.iter().rev().skip_while(|byte| **byte == 0);
+    read.eq(told)
 }
 
 /// The addresses that fit the format and that LDK can read; it passes over the others.
 fn readable_addresses(details: &NodeDetails) -> Vec<SocketAddress> {
-    let fitting = addresses_in(&details.addresses).filter(|address| address.len() <= 255).take(255);
-    fitting.filter_map(|mut address| SocketAddress::read(&mut address).ok()).collect()
+    let fitting = addresses_in(&details.addresses).filter(|address| address.len() <= 255);
+    fitting.filter_map(|mut address| SocketAddress::read(&mut address).ok()).take(255).collect()
 }
 
 /// The client's log lines: the comparison says all there is to say.
@@ -141,3 +157,6 @@ impl std::ops::Deref for Quiet {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;
