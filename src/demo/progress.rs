@@ -35,16 +35,17 @@ impl Progress {
         }
     }
 
-    /// How many of the network's messages have been accepted.
+    /// How many of the network's messages have been accepted, and what keeps the first snapshot.
     pub fn syncing(&mut self, accepted: u64, messages: u64, problem: Option<&str>) {
+        let accepted = accepted.min(messages); // live updates are accepted, too
+        let phase = problem.unwrap_or("synced; the first snapshot comes within ten seconds");
         if self.terminal {
             let bar = self.bar.get_or_insert_with(|| new_bar(messages));
-            bar.set_position(accepted.min(messages));
-            bar.set_message(problem.unwrap_or_default().to_owned());
+            bar.set_position(accepted);
+            bar.set_message(phase.to_owned());
         } else if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
             self.last_line = Some(Instant::now());
-            let per_cent = (accepted * 100).checked_div(messages).unwrap_or(100).min(100);
-            self.say(&format!("syncing: {accepted} of {messages} messages accepted ({per_cent} %)"));
+            self.say(&format!("{accepted} of {messages} messages accepted: {phase}"));
         }
     }
 
@@ -80,7 +81,7 @@ impl Progress {
 
 fn new_bar(messages: u64) -> ProgressBar {
     let bar = ProgressBar::new(messages);
-    let style = ProgressStyle::with_template("syncing {bar:40} {pos}/{len} messages, {per_sec} {msg}");
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} messages: {wide_msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
 }

@@ -64,7 +64,7 @@ pub enum Decision {
 /// Why no epoch may be cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Blocked {
-    #[error("no peer has told everything it knows yet, so no epoch is cut")]
+    #[error("waiting for a peer to tell everything it knows")]
     Syncing,
     #[error("the clock is not past the last epoch ({last_epoch}): check the machine's time")]
     ClockBehind { last_epoch: u32 },
