@@ -143,16 +143,24 @@ impl State {
         {
             return Some(problem);
         }
-        if let Some(blocked) = told.blocked {
-            return Some(blocked.to_string());
-        }
-        if collector.connected_peers == 0 {
-            return Some("no peer is connected: check the peers and the network".into());
+        match told.blocked {
+            Some(blocked @ (Blocked::Deaf | Blocked::ClockBehind { .. })) => return Some(blocked.to_string()),
+            _ if collector.connected_peers == 0 => return Some(self.why_no_peer().into()),
+            Some(blocked) => return Some(blocked.to_string()),
+            None => {}
         }
         let overdue = self.interval.as_duration() + LATE_AFTER;
         let age = |epoch: u32| now.since(UnixMs(u64::from(epoch) * 1000));
         let late = self.latest.load().as_ref().is_some_and(|snapshot| age(snapshot.epoch.timestamp) > overdue);
         late.then(|| "the snapshot is older than the interval: the machine may be too slow for it".into())
+    }
+
+    fn why_no_peer(&self) -> &'static str {
+        let rows = self.collector.get().map(Collector::peers).unwrap_or_default();
+        if rows.iter().all(|(_, state)| *state == PeerState::Connecting) {
+            return "connecting to the peers";
+        }
+        "no peer is connected: check the peers and the network"
     }
 
     fn peers(&self) -> Vec<PeerStatus> {
