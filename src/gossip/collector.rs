@@ -285,7 +285,7 @@ impl Worker {
         let held = self.checker.release_held(now);
         self.deliver(now, held)?;
         self.close_silent(now)?;
-        self.repay();
+        self.repay(now);
         let unsettled = self.prover.as_ref().map_or(0, Prover::unsettled);
         for step in self.syncs.tick(now, self.checker.channel_count(), unsettled) {
             match step {
@@ -315,12 +315,15 @@ impl Worker {
     }
 
     /// Asks again for what a full queue, waiting room or disk has lost, once there is room.
-    fn repay(&mut self) {
+    fn repay(&mut self, now: UnixMs) {
         let full = self.storage_full.load(Ordering::Relaxed);
         if full != self.was_full {
             self.was_full = full;
             self.intake.pause(full);
-            self.lost |= !full;
+            if !full {
+                self.lost = true;
+                self.syncs.resume(now);
+            }
         }
         let overflowed = self.intake.take_overflowed();
         if full {

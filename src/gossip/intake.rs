@@ -76,9 +76,12 @@ impl Intake {
     pub fn sent(&self, peer: NodeId, arrival: Arrival) {
         let len = arrival.len();
         let mut queue = self.lock();
-        if self.paused.load(Ordering::Relaxed) || queue.bytes + len > FULL_BYTES {
+        let paused = self.paused.load(Ordering::Relaxed);
+        if paused || queue.bytes + len > FULL_BYTES {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            queue.overflowed.insert(peer);
+            if !paused {
+                queue.overflowed.insert(peer); // after a pause, one peer is asked for all
+            }
             return;
         }
         queue.bytes += len;

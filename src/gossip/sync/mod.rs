@@ -176,6 +176,11 @@ impl Syncs {
         Some(peer)
     }
 
+    /// Messages were dropped until `now`. If that went on for long, only a full sync makes snapshots trustworthy.
+    pub fn resume(&mut self, now: UnixMs) {
+        self.needed |= self.is_stale(now);
+    }
+
     /// A message was accepted.
     pub fn accepted(&mut self, now: UnixMs) {
         self.last_message = Some(now);

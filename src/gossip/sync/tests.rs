@@ -283,3 +283,12 @@ fn a_peer_that_knows_little_does_not_freshen_a_large_journal() {
     assert_eq!(syncs.tick(at(30.0), 201, 0), vec![]);
     assert!(completed(&syncs.tick(at(31.0), 200, 0)));
 }
+
+#[test]
+fn after_a_long_pause_only_a_full_sync_is_trusted() {
+    for (minutes, trusted) in [(50, true), (70, false)] {
+        let mut syncs = Syncs::new(Some(T0), Some(T0), [peer(1)], T0);
+        syncs.resume(at(f64::from(minutes) * 60.0));
+        assert_eq!(syncs.trusted(), trusted, "{minutes} minutes without a message");
+    }
+}
