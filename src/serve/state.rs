@@ -138,10 +138,8 @@ impl State {
         if let Some(error) = &told.publication {
             return Some(format!("the last good snapshot stays up: {error}"));
         }
-        if let Some(problem) =
-            prover.and_then(|p| p.problem.clone().or_else(|| p.pruned().filter(|_| p.unavailable > 0)))
-        {
-            return Some(problem);
+        if let Some(trouble) = prover.and_then(ProverStatus::trouble) {
+            return Some(trouble);
         }
         match told.blocked {
             Some(blocked @ (Blocked::Deaf | Blocked::ClockBehind { .. })) => return Some(blocked.to_string()),

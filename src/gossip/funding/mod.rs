@@ -161,6 +161,20 @@ pub struct ProverStatus {
 }
 
 impl ProverStatus {
+    /// What keeps claims waiting, other than the chain itself, in one sentence.
+    pub fn trouble(&self) -> Option<String> {
+        let pruned = || self.pruned().filter(|_| self.unavailable > 0);
+        let downloading = || self.downloading().filter(|_| self.pending > self.unavailable);
+        self.problem.clone().or_else(downloading).or_else(pruned)
+    }
+
+    fn downloading(&self) -> Option<String> {
+        let height = self.tip_height.filter(|_| self.initial_block_download)?;
+        Some(format!(
+            "bitcoind is still downloading the chain and has come to block {height}: newer channels wait until it is done"
+        ))
+    }
+
     /// What it means that bitcoind is pruned, in one sentence.
     pub fn pruned(&self) -> Option<String> {
         let height = self.prune_height.filter(|height| *height > 0)?;
