@@ -1,0 +1,16 @@
+//! Stories of the whole service, told from outside: real TCP, BOLT 8, HTTP and SQLite, a synthetic network around it,
+//! and the official client as the judge of what wallets get.
+//!
+//! Nothing waits for an interval to pass: in process, the clock is moved by hand. The real binary, whose clock is the
+//! machine's, is started where its process matters: kills, signals, errors, the demo.
+
+mod collecting;
+mod completeness;
+mod hostility;
+mod mistakes;
+mod outages;
+mod processes;
+mod proving;
+mod publishing;
+mod restarts;
+mod support;
