@@ -1,5 +1,8 @@
 # What a developer types. `make test` is all it takes on a fresh machine with a Rust toolchain.
 
+# The stories wait more than they compute: more of them than there are cores may run at a time.
+export RUST_TEST_THREADS ?= 8
+
 .PHONY: test tools lint docs bench
 
 # Debian's packages that building and testing need, installed where they are missing (as root).

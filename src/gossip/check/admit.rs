@@ -10,7 +10,7 @@ use super::super::{
     ShortChannelId, UnixMs,
 };
 use super::signatures::Signed;
-use super::waiting::{Candidate, CandidateId};
+use super::waiting::{Candidate, CandidateId, Placed};
 use super::{Checker, Outcome, Refusal};
 
 impl Checker {
@@ -57,7 +57,8 @@ impl Checker {
         if self.known.channel(scid).is_some_and(|channel| channel.signer(direction) == signer) {
             return self.admit_to_known(now, update, outcome);
         }
-        if self.waiting.admit_update(&update, signer)? { Ok(()) } else { Err(Refusal::NoChannel) }
+        let placed = self.waiting.admit_update(&update, signer)?;
+        self.note(placed)
     }
 
     /// A node's announcement: through, if it has a known channel; else to the waiting room, if a candidate names it.
@@ -71,7 +72,19 @@ impl Checker {
         if self.known.has_node(&announcement.node_id()) {
             return self.admit_node_to_known(now, announcement, outcome);
         }
-        if self.waiting.admit_node(&announcement)? { Ok(()) } else { Err(Refusal::NoChannel) }
+        let placed = self.waiting.admit_node(&announcement)?;
+        self.note(placed)
+    }
+
+    fn note(&mut self, placed: Placed) -> Result<(), Refusal> {
+        match placed {
+            Placed::Added => Ok(()),
+            Placed::InPlaceOfAnother => {
+                self.tally.refuse(Refusal::Superseded);
+                Ok(())
+            }
+            Placed::Nowhere => Err(Refusal::NoChannel),
+        }
     }
 
     /// Lets an update of a known channel through, or holds it until its direction may speak again.

@@ -50,6 +50,17 @@ impl Candidate {
     }
 }
 
+/// What became of a message that was to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Placed {
+    /// It waits.
+    Added,
+    /// It waits in the place of an older one.
+    InPlaceOfAnother,
+    /// There is no candidate for it to wait with.
+    Nowhere,
+}
+
 #[derive(Default)]
 struct WaitingNode {
     /// Candidates that name it.
@@ -146,15 +157,14 @@ impl WaitingRoom {
     }
 
     /// Lets an update wait with each candidate for which `signer` may sign its direction; keeps the newest.
-    /// Returns whether there was any.
-    pub fn admit_update(&mut self, update: &ChannelUpdate, signer: NodeId) -> Result<bool, Refusal> {
+    pub fn admit_update(&mut self, update: &ChannelUpdate, signer: NodeId) -> Result<Placed, Refusal> {
         let direction = update.direction() as usize;
         let ids: Vec<_> = self
             .candidates_of(update.scid())
             .filter(|(_, c)| c.announcement.nodes()[direction] == signer)
             .map(|(id, _)| id)
             .collect();
-        let mut outcome = Ok(false);
+        let mut outcome = Ok(Placed::Nowhere);
         for id in ids {
             let Some(candidate) = self.candidates.get(&id) else { continue };
             let replaced = candidate.updates[direction].as_ref().map(|u| (u.timestamp(), u.wire().len()));
@@ -168,15 +178,15 @@ impl WaitingRoom {
             if let Some(candidate) = self.candidates.get_mut(&id) {
                 candidate.updates[direction] = Some(update.clone());
             }
-            outcome = Ok(true);
+            outcome = Ok(if replaced.is_some() { Placed::InPlaceOfAnother } else { Placed::Added });
         }
         outcome
     }
 
-    /// Lets a node's announcement wait, if a candidate names the node; keeps the newest. Returns whether one does.
-    pub fn admit_node(&mut self, announcement: &NodeAnnouncement) -> Result<bool, Refusal> {
+    /// Lets a node's announcement wait, if a candidate names the node; keeps the newest.
+    pub fn admit_node(&mut self, announcement: &NodeAnnouncement) -> Result<Placed, Refusal> {
         let id = announcement.node_id();
-        let Some(node) = self.nodes.get(&id) else { return Ok(false) };
+        let Some(node) = self.nodes.get(&id) else { return Ok(Placed::Nowhere) };
         let replaced = node.announcement.as_ref().map(|n| (n.timestamp(), n.wire().len()));
         if replaced.is_some_and(|(timestamp, _)| timestamp >= announcement.timestamp()) {
             return Err(Refusal::AlreadyKnown);
@@ -187,7 +197,7 @@ impl WaitingRoom {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.announcement = Some(announcement.clone());
         }
-        Ok(true)
+        Ok(if replaced.is_some() { Placed::InPlaceOfAnother } else { Placed::Added })
     }
 
     /// Takes out a candidate whose proof has settled.
