@@ -32,10 +32,7 @@ impl Checker {
             return Ok(());
         }
         let (scid, script) = (announcement.scid(), funding_script(&announcement.bitcoin_keys()));
-        // Whoever fills the room with channels of blocks to come must not keep out those that can be proven now.
-        while let Some(last) = self.waiting.in_the_way_of(scid, announcement.wire().len()) {
-            self.evict(last, outcome);
-        }
+        self.make_way(peer, Some(scid), announcement.wire().len(), outcome);
         let id = self.next_claim;
         self.waiting.admit_channel(id, announcement, peer)?;
         self.next_claim += 1;
@@ -43,10 +40,11 @@ impl Checker {
         Ok(())
     }
 
-    /// An update: to the known channel that its signer speaks for, else to the candidates that wait.
+    /// An update: to the known channel if its signer speaks for that, and to the candidates that it speaks for.
     pub(super) fn admit_update(
         &mut self,
         now: UnixMs,
+        peer: NodeId,
         m: &msgs::ChannelUpdate,
         signed: Signed,
         outcome: &mut Outcome,
@@ -54,17 +52,23 @@ impl Checker {
         let update = ChannelUpdate::from_wire(wire(ChannelUpdate::TYPE, m))?;
         let Signed::By(signer) = signed else { return Err(Refusal::BadSignature) };
         let (scid, direction) = (update.scid(), update.direction());
-        if self.known.channel(scid).is_some_and(|channel| channel.signer(direction) == signer) {
-            return self.admit_to_known(now, update, outcome);
+        let of_known = self.known.channel(scid).is_some_and(|channel| channel.signer(direction) == signer);
+        if !self.waiting.has_place(scid) {
+            return if of_known { self.admit_to_known(now, update, outcome) } else { Err(Refusal::NoChannel) };
         }
-        let placed = self.waiting.admit_update(&update, signer)?;
-        self.note(placed)
+        self.make_way(peer, Some(scid), update.wire().len(), outcome);
+        let placed = self.waiting.admit_update(&update, signer);
+        if of_known && self.admit_to_known(now, update, outcome).is_ok() {
+            return Ok(());
+        }
+        self.note(placed?)
     }
 
     /// A node's announcement: through, if it has a known channel; else to the waiting room, if a candidate names it.
     pub(super) fn admit_node(
         &mut self,
         now: UnixMs,
+        peer: NodeId,
         m: &msgs::NodeAnnouncement,
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
@@ -72,8 +76,19 @@ impl Checker {
         if self.known.has_node(&announcement.node_id()) {
             return self.admit_node_to_known(now, announcement, outcome);
         }
+        if !self.waiting.has_node(&announcement.node_id()) {
+            return Err(Refusal::NoChannel);
+        }
+        self.make_way(peer, None, announcement.wire().len(), outcome);
         let placed = self.waiting.admit_node(&announcement)?;
         self.note(placed)
+    }
+
+    /// Makes room in the waiting room where others take more than their share.
+    fn make_way(&mut self, peer: NodeId, scid: Option<ShortChannelId>, bytes: usize, outcome: &mut Outcome) {
+        while let Some(last) = self.waiting.in_the_way_of(peer, scid, bytes) {
+            self.evict(last, outcome);
+        }
     }
 
     fn note(&mut self, placed: Placed) -> Result<(), Refusal> {
@@ -97,7 +112,7 @@ impl Checker {
         let (scid, direction) = (update.scid(), update.direction());
         self.fits_known(scid, direction, update.timestamp(), update.policy().htlc_maximum_msat)?;
         let channel = self.known.channel_mut(scid).ok_or(Refusal::NoChannel)?;
-        let turn = channel.directions[direction as usize].take_turn(now.secs());
+        let turn = channel.directions[direction as usize].turns.take(now.secs());
         // Whatever was held is older: `fits_known` has looked.
         if turn {
             self.drop_held(scid, direction);
@@ -114,17 +129,27 @@ impl Checker {
         }
     }
 
-    fn admit_node_to_known(
+    /// The same for a node that has a known channel.
+    pub(super) fn admit_node_to_known(
         &mut self,
         now: UnixMs,
         announcement: NodeAnnouncement,
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
-        let heard = self.known.node_timestamp(&announcement.node_id());
+        let id = announcement.node_id();
+        let held = self.held_nodes.get(&id).map(NodeAnnouncement::timestamp);
+        let heard = self.known.node_timestamp(&id).max(held);
         if heard.is_some_and(|heard| heard >= announcement.timestamp()) {
             return Err(Refusal::AlreadyKnown);
         }
-        self.accept(now, Fact::Node(announcement), outcome);
+        if self.known.take_node_turn(&id, now) {
+            if self.held_nodes.remove(&id).is_some() {
+                self.tally.refuse(Refusal::Superseded);
+            }
+            self.accept(now, Fact::Node(announcement), outcome);
+        } else if self.held_nodes.insert(id, announcement).is_some() {
+            self.tally.refuse(Refusal::Superseded);
+        }
         Ok(())
     }
 
@@ -140,6 +165,9 @@ impl Checker {
     fn accept_candidate(&mut self, now: UnixMs, candidate: Candidate, capacity_sat: u64, outcome: &mut Outcome) {
         let announcement = candidate.announcement.clone();
         let nodes = announcement.nodes();
+        if let Err(full) = self.pass_size(&nodes) {
+            return self.drop_candidate(candidate, full, full);
+        }
         // A channel that stood here before, between other nodes, was reorganised away: its held updates go with it.
         for direction in Direction::BOTH {
             self.drop_held(announcement.scid(), direction);
@@ -196,7 +224,7 @@ impl Checker {
         self.accept(now, fact, outcome);
     }
 
-    fn count(&mut self, admitted: Result<(), Refusal>) {
+    pub(super) fn count(&mut self, admitted: Result<(), Refusal>) {
         if let Err(refusal) = admitted {
             self.tally.refuse(refusal);
         }

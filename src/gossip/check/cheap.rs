@@ -4,22 +4,62 @@ use std::collections::{HashMap, HashSet};
 
 use lightning::ln::msgs;
 
-use super::super::{Direction, NodeId, ShortChannelId, UnixMs};
+use super::super::{Direction, NodeAnnouncement, NodeId, ShortChannelId, UnixMs};
+use super::known::KnownChannel;
 use super::signatures::Job;
-use super::{Checker, Gossip, Heard, Refusal, STALE_AFTER_S};
+use super::{Checker, Gossip, Heard, Refusal, STALE_AFTER_S, addresses_len};
 
 /// A `channel_update` stamped further ahead than this is refused, as LDK does.
 const AHEAD_AT_MOST_S: u32 = 24 * 3600;
 /// Undefined bytes in a message beyond which it is not kept; LDK does not relay such messages either.
 const EXCESS_AT_MOST: usize = 1024;
+/// Bytes of features, and of addresses, beyond which a message is not kept. Real ones have some dozens; a few hundred
+/// nodes or channels with the most that fits into a message would make a snapshot too large for wallets.
+const FEATURES_AT_MOST: usize = 1024;
+const ADDRESSES_AT_MOST: usize = 4096;
+/// How long a proven channel stays before another one may take its place: a reorganisation is healed in a day.
+const REPLACED_AFTER_S: u32 = 24 * 3600;
 /// All bitcoin there will be: LDK's limit for `htlc_maximum_msat`.
 const ALL_BITCOIN_MSAT: u64 = 21_000_000 * 100_000_000 * 1000;
 
-/// What a batch itself announces: later messages of the batch may speak of it, whether or not it is admitted.
+/// What a batch itself announces, well signed: later messages of the batch may speak of it.
 #[derive(Default)]
-struct Announced {
+pub(super) struct Announced {
     channels: HashMap<ShortChannelId, Vec<[NodeId; 2]>>,
     nodes: HashSet<NodeId>,
+}
+
+impl Announced {
+    /// Takes an announcement in, if its place has fewer than `at_most` others.
+    pub fn add(&mut self, message: &Gossip, at_most: usize) {
+        let Gossip::Channel(m) = message else { return };
+        let nodes = [m.contents.node_id_1, m.contents.node_id_2];
+        let pairs = self.channels.entry(ShortChannelId(m.contents.short_channel_id)).or_default();
+        if pairs.len() < at_most && !pairs.contains(&nodes) {
+            pairs.push(nodes);
+            self.nodes.extend(nodes);
+        }
+    }
+}
+
+/// Finds a batch's exact copies: two peers may send the same message at nearly the same time.
+pub(super) struct Copies<'a> {
+    batch: &'a [Heard],
+    last: HashMap<Subject, usize>,
+}
+
+impl<'a> Copies<'a> {
+    pub fn new(batch: &'a [Heard]) -> Self {
+        Self { batch, last: HashMap::with_capacity(batch.len()) }
+    }
+
+    /// Whether this message came before. Only an exact copy shares its original's fate: a forgery with the same
+    /// timestamp must not push out the true message.
+    fn has(&mut self, index: usize) -> bool {
+        let message = &self.batch[index].message;
+        let earlier = self.last.insert(Subject::of(message), index);
+        earlier.is_some_and(|earlier| self.batch[earlier].message == *message)
+    }
 }
 
 /// Which of a batch's messages could be one another's copies.
@@ -45,25 +85,25 @@ impl Subject {
 }
 
 impl Checker {
-    /// Counts out what can be refused at once; the rest are jobs for the signature gate, in order.
-    pub(super) fn refuse_cheaply(&mut self, now: UnixMs, batch: &[Heard]) -> Vec<Job> {
-        let mut announced = Announced::default();
-        let mut copies = HashMap::with_capacity(batch.len());
+    /// Counts out what can be refused at once of a batch's channel announcements, or of its other messages; the rest
+    /// are jobs for the signature gate, in order.
+    pub(super) fn refuse_cheaply(
+        &mut self,
+        now: UnixMs,
+        batch: &[Heard],
+        announcements: bool,
+        announced: &Announced,
+        copies: &mut Copies<'_>,
+    ) -> Vec<Job> {
         let mut jobs = Vec::with_capacity(batch.len());
         for (index, heard) in batch.iter().enumerate() {
-            match self.pass_cheaply(now, &heard.message, &announced) {
+            if matches!(heard.message, Gossip::Channel(_)) != announcements {
+                continue;
+            }
+            match self.pass_cheaply(now, &heard.message, announced) {
+                Ok(_) if copies.has(index) => self.tally.refuse(Refusal::AlreadyKnown),
+                Ok(signers) => jobs.push(Job { index, signers }),
                 Err(refusal) => self.tally.refuse(refusal),
-                Ok(signers) => {
-                    // Two peers may send the same message at nearly the same time. Only an exact copy shares its
-                    // original's fate: a forgery with the same timestamp must not push out the true message.
-                    let earlier = copies.insert(Subject::of(&heard.message), index);
-                    if earlier.is_some_and(|earlier| batch[earlier].message == heard.message) {
-                        self.tally.refuse(Refusal::AlreadyKnown);
-                        continue;
-                    }
-                    announced.add(&heard.message);
-                    jobs.push(Job { index, signers });
-                }
             }
         }
         jobs
@@ -91,11 +131,16 @@ impl Checker {
         if keys[0] == keys[1] {
             return Err(Refusal::SameFundingKeys);
         }
-        if m.excess_data.len() > EXCESS_AT_MOST {
+        if m.excess_data.len() > EXCESS_AT_MOST || m.features.le_flags().len() > FEATURES_AT_MOST {
             return Err(Refusal::ExcessData);
         }
-        // Only the chain can tell which of two channels at one place is real, so without proofs the first one stays.
-        if self.known.channel(scid).is_some_and(|known| known.nodes == nodes || !self.rules.proofs) {
+        // Only the chain can tell which of two channels at one place is real, so without proofs the first one stays;
+        // and a proven one stays for a day, or its owner could fill journals by announcing it under ever new nodes.
+        let stays = |known: &KnownChannel| {
+            let lately = now.secs().saturating_sub(known.announced_s) < REPLACED_AFTER_S;
+            known.nodes == nodes || !self.rules.proofs || (known.capacity_sat.is_some() && lately)
+        };
+        if self.known.channel(scid).is_some_and(stays) {
             return Err(Refusal::AlreadyKnown);
         }
         if self.waiting.has_channel(scid, &nodes, &keys) {
@@ -107,12 +152,14 @@ impl Checker {
         self.pass_size(&nodes)
     }
 
-    fn pass_size(&self, nodes: &[NodeId; 2]) -> Result<(), Refusal> {
+    /// Whether the network may grow by a channel between these nodes. What waits for a proof does not count: most of
+    /// it may be made up.
+    pub(super) fn pass_size(&self, nodes: &[NodeId; 2]) -> Result<(), Refusal> {
         let limits = &self.rules.limits;
-        let new_nodes = nodes.iter().filter(|id| !self.known.has_node(id) && !self.waiting.has_node(id)).count();
-        let channels = self.known.channel_count() + self.waiting.candidate_count();
-        let nodes = self.known.node_count() + self.waiting.node_count() + new_nodes;
-        if channels >= limits.channels || nodes > limits.nodes { Err(Refusal::NetworkFull) } else { Ok(()) }
+        let new_nodes = nodes.iter().filter(|id| !self.known.has_node(id)).count();
+        let fits =
+            self.known.channel_count() < limits.channels && self.known.node_count() + new_nodes <= limits.nodes;
+        if fits { Ok(()) } else { Err(Refusal::NetworkFull) }
     }
 
     fn pass_update(
@@ -186,24 +233,18 @@ impl Checker {
     }
 
     fn pass_node(&self, m: &msgs::UnsignedNodeAnnouncement, announced: &Announced) -> Result<(), Refusal> {
-        if m.excess_data.len() + m.excess_address_data.len() > EXCESS_AT_MOST {
+        if m.excess_data.len() + m.excess_address_data.len() > EXCESS_AT_MOST
+            || m.features.le_flags().len() > FEATURES_AT_MOST
+            || addresses_len(m) > ADDRESSES_AT_MOST
+        {
             return Err(Refusal::ExcessData);
         }
         let id = m.node_id;
         if !self.known.has_node(&id) && !self.waiting.has_node(&id) && !announced.nodes.contains(&id) {
             return Err(Refusal::NoChannel);
         }
-        let heard = self.known.node_timestamp(&id).max(self.waiting.node_timestamp(&id));
+        let held = self.held_nodes.get(&id).map(NodeAnnouncement::timestamp);
+        let heard = self.known.node_timestamp(&id).max(self.waiting.node_timestamp(&id)).max(held);
         if heard.is_some_and(|heard| heard >= m.timestamp) { Err(Refusal::AlreadyKnown) } else { Ok(()) }
-    }
-}
-
-impl Announced {
-    fn add(&mut self, message: &Gossip) {
-        if let Gossip::Channel(m) = message {
-            let nodes = [m.contents.node_id_1, m.contents.node_id_2];
-            self.channels.entry(ShortChannelId(m.contents.short_channel_id)).or_default().push(nodes);
-            self.nodes.extend(nodes);
-        }
     }
 }

@@ -3,15 +3,14 @@
 //! Built from the same facts that go to the journal, so a restart that reads the journal knows as much as before.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use super::super::funding::{FundingScript, funding_script};
 use super::super::{ChannelUpdate, Direction, Fact, NodeId, ShortChannelId, UnixMs};
 
-/// A direction may send this many updates at once …
-const UPDATE_BURST: u8 = 20;
-/// … and one more for each of these.
-pub(super) const UPDATE_REFILL: Duration = Duration::from_secs(60);
+/// A direction, or a node, may speak so many times at once …
+const BURST: u8 = 20;
+/// … and once more every so many seconds.
+const REFILL_S: u32 = 60;
 
 #[derive(Default)]
 pub(super) struct Known {
@@ -25,7 +24,8 @@ pub(super) struct KnownChannel {
     pub nodes: [NodeId; 2],
     pub capacity_sat: Option<u64>,
     pub directions: [KnownDirection; 2],
-    /// When the last message about it was accepted, in unix seconds.
+    /// When its announcement, and when the last message about it, was accepted, in unix seconds.
+    pub announced_s: u32,
     pub heard_s: u32,
 }
 
@@ -33,31 +33,36 @@ pub(super) struct KnownChannel {
 pub(super) struct KnownDirection {
     /// Timestamp of the last accepted update; 0 before the first.
     pub timestamp: u32,
-    tokens: u8,
+    pub turns: Turns,
+}
+
+/// How often somebody may still speak.
+#[derive(Clone, Copy)]
+pub(super) struct Turns {
+    left: u8,
     refilled_s: u32,
 }
 
-impl KnownDirection {
-    const NEW: Self = Self { timestamp: 0, tokens: UPDATE_BURST, refilled_s: 0 };
+impl Default for Turns {
+    fn default() -> Self {
+        Self { left: BURST, refilled_s: 0 }
+    }
+}
 
-    /// Takes the right to one more update, if there is one at `now_s`.
-    pub fn take_turn(&mut self, now_s: u32) -> bool {
-        let refill_s = UPDATE_REFILL.as_secs() as u32;
-        let earned = now_s.saturating_sub(self.refilled_s) / refill_s;
-        if earned >= u32::from(UPDATE_BURST - self.tokens) {
-            self.tokens = UPDATE_BURST;
-            self.refilled_s = now_s;
+impl Turns {
+    /// Takes the right to speak once more, if there is one at `now_s`.
+    pub fn take(&mut self, now_s: u32) -> bool {
+        self.refilled_s = self.refilled_s.min(now_s); // a clock that was ahead must not hold anybody up
+        let earned = (now_s - self.refilled_s) / REFILL_S;
+        if earned >= u32::from(BURST - self.left) {
+            *self = Self { left: BURST, refilled_s: now_s };
         } else {
-            self.tokens += earned as u8;
-            self.refilled_s += earned * refill_s;
+            self.left += earned as u8; // less than the burst
+            self.refilled_s += earned * REFILL_S;
         }
-        match self.tokens.checked_sub(1) {
-            Some(left) => {
-                self.tokens = left;
-                true
-            }
-            None => false,
-        }
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
     }
 }
 
@@ -67,6 +72,7 @@ struct KnownNode {
     channels: u32,
     /// Timestamp of its last accepted announcement.
     timestamp: Option<u32>,
+    turns: Turns,
 }
 
 impl Known {
@@ -95,6 +101,11 @@ impl Known {
         self.nodes.get(id)?.timestamp
     }
 
+    /// Takes a known node's right to speak once more.
+    pub fn take_node_turn(&mut self, id: &NodeId, now: UnixMs) -> bool {
+        self.nodes.get_mut(id).is_some_and(|node| node.turns.take(now.secs()))
+    }
+
     /// Channels without a proof, and the script each of them must show.
     pub fn unproven(&self) -> impl Iterator<Item = (ShortChannelId, &FundingScript)> {
         self.unproven.iter().map(|(scid, script)| (*scid, script))
@@ -121,9 +132,10 @@ impl Known {
                 if capacity_sat.is_none() {
                     self.unproven.insert(scid, funding_script(&announcement.bitcoin_keys()));
                 }
-                let directions = [KnownDirection::NEW; 2];
-                let heard_s = seen.secs();
-                self.channels.insert(scid, KnownChannel { nodes, capacity_sat: *capacity_sat, directions, heard_s });
+                let directions = [KnownDirection { timestamp: 0, turns: Turns::default() }; 2];
+                let (capacity_sat, now_s) = (*capacity_sat, seen.secs());
+                let channel = KnownChannel { nodes, capacity_sat, directions, announced_s: now_s, heard_s: now_s };
+                self.channels.insert(scid, channel);
             }
             Fact::Update(update) => self.learn_update(seen, update),
             Fact::Node(node) => {

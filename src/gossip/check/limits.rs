@@ -52,6 +52,7 @@ impl UnprovenRates {
     pub fn take(&mut self, peer: NodeId, now: UnixMs, limits: &Limits) -> bool {
         let full = Bucket { tokens: limits.unproven_burst, refilled: now };
         let bucket = self.by_peer.entry(peer).or_insert(full);
+        bucket.refilled = bucket.refilled.min(now); // a clock that was ahead must not hold anybody up
         let per_hour = u64::from(limits.unproven_per_hour);
         let earned = now.since(bucket.refilled).as_secs().saturating_mul(per_hour) / 3600;
         if earned > 0 {

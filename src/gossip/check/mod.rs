@@ -24,10 +24,12 @@ use bitcoin::secp256k1::{Secp256k1, VerifyOnly};
 use lightning::ln::msgs;
 use lightning::util::ser::LengthReadable;
 
+use self::cheap::{Announced, Copies};
 use self::known::Known;
 pub use self::limits::Limits;
 use self::limits::{RefusedFundings, UnprovenRates};
 pub use self::refusal::{Refusal, Tally};
+use self::signatures::Signed;
 pub use self::waiting::Capacity;
 use self::waiting::{CandidateId, WaitingRoom};
 use super::funding::{Claim, Settled};
@@ -66,18 +68,27 @@ impl Gossip {
         }
     }
 
-    /// About how many bytes it takes on the wire, to bound queues by.
+    /// How many bytes it takes on the wire, give or take a few, to bound queues by.
     pub fn approximate_len(&self) -> usize {
         match self {
-            Gossip::Channel(m) => 432 + m.contents.excess_data.len(),
+            Gossip::Channel(m) => 432 + m.contents.features.le_flags().len() + m.contents.excess_data.len(),
             Gossip::Update(m) => 138 + m.contents.excess_data.len(),
             Gossip::Node(m) => {
-                144 + 20 * m.contents.addresses.len()
+                144 + m.contents.features.le_flags().len()
+                    + addresses_len(&m.contents)
                     + m.contents.excess_address_data.len()
                     + m.contents.excess_data.len()
             }
         }
     }
+}
+
+fn addresses_len(m: &msgs::UnsignedNodeAnnouncement) -> usize {
+    let len = |address: &msgs::SocketAddress| match address {
+        msgs::SocketAddress::Hostname { hostname, .. } => 4 + usize::from(hostname.len()),
+        _ => 38, // the longest of the others, Tor v3
+    };
+    m.addresses.iter().map(len).sum()
 }
 
 /// A message, and the peer that sent it.
@@ -105,6 +116,8 @@ pub struct Outcome {
     pub claims: Vec<Claim>,
     /// Questions that nobody waits for any more: their numbers and places.
     pub withdrawn: Vec<(u64, ShortChannelId)>,
+    /// How many badly signed messages came from whom.
+    pub forgeries: BTreeMap<NodeId, u32>,
     /// A bounded room was full and messages were lost: somebody should ask for a full sync later.
     pub lost: bool,
 }
@@ -117,6 +130,8 @@ pub struct Checker {
     waiting: WaitingRoom,
     /// Updates over their direction's rate: the newest of each, until its minute comes.
     held: BTreeMap<(ShortChannelId, Direction), ChannelUpdate>,
+    /// The same for nodes.
+    held_nodes: BTreeMap<NodeId, NodeAnnouncement>,
     refused: RefusedFundings,
     unproven_rates: UnprovenRates,
     late_claims: HashMap<CandidateId, ShortChannelId>,
@@ -132,6 +147,7 @@ impl Checker {
             secp: Secp256k1::verification_only(),
             known: Known::default(),
             held: BTreeMap::new(),
+            held_nodes: BTreeMap::new(),
             refused: RefusedFundings::default(),
             unproven_rates: UnprovenRates::default(),
             late_claims: HashMap::new(),
@@ -189,22 +205,46 @@ impl Checker {
     /// Passes a batch through the gates, in the order of arrival.
     pub fn check(&mut self, now: UnixMs, batch: Vec<Heard>) -> Outcome {
         self.tally.received += batch.len() as u64;
-        let jobs = self.refuse_cheaply(now, &batch);
-        let signed = signatures::check_all(&self.secp, &batch, &jobs);
         let mut outcome = Outcome::default();
-        for (job, signed) in jobs.iter().zip(signed) {
-            let heard = &batch[job.index];
-            let admitted = signed.ok_or(Refusal::BadSignature).and_then(|signed| match (&heard.message, signed) {
+        for (index, signed) in self.check_signatures(now, &batch, &mut outcome) {
+            let heard = &batch[index];
+            let admitted = match (&heard.message, signed) {
                 (Gossip::Channel(m), _) => self.admit_channel(now, heard.peer, m, &mut outcome),
-                (Gossip::Update(m), signer) => self.admit_update(now, m, signer, &mut outcome),
-                (Gossip::Node(m), _) => self.admit_node(now, m, &mut outcome),
-            });
+                (Gossip::Update(m), signer) => self.admit_update(now, heard.peer, m, signer, &mut outcome),
+                (Gossip::Node(m), _) => self.admit_node(now, heard.peer, m, &mut outcome),
+            };
             if let Err(refusal) = admitted {
                 self.tally.refuse(refusal);
                 outcome.lost |= refusal == Refusal::WaitingRoomFull;
             }
         }
         outcome
+    }
+
+    /// The messages that pass the first two gates, by their index in the batch. Announcements go first: only those
+    /// that are well signed say who may speak for their channels.
+    fn check_signatures(&mut self, now: UnixMs, batch: &[Heard], outcome: &mut Outcome) -> BTreeMap<usize, Signed> {
+        let mut copies = Copies::new(batch);
+        let mut announced = Announced::default();
+        let mut passed = BTreeMap::new();
+        for announcements in [true, false] {
+            let jobs = self.refuse_cheaply(now, batch, announcements, &announced, &mut copies);
+            let signed = signatures::check_all(&self.secp, batch, &jobs);
+            for (job, signed) in jobs.into_iter().zip(signed) {
+                let heard = &batch[job.index];
+                match signed {
+                    Some(signed) => {
+                        announced.add(&heard.message, self.rules.limits.waiting.candidates);
+                        passed.insert(job.index, signed);
+                    }
+                    None => {
+                        self.tally.refuse(Refusal::BadSignature);
+                        *outcome.forgeries.entry(heard.peer).or_default() += 1;
+                    }
+                }
+            }
+        }
+        passed
     }
 
     /// Takes in what the prover found out, and what waited for it.
@@ -219,15 +259,16 @@ impl Checker {
         outcome
     }
 
-    /// Lets through the held updates whose minute has come.
+    /// Lets through the held updates and announcements whose minute has come.
     pub fn release_held(&mut self, now: UnixMs) -> Outcome {
         let mut outcome = Outcome::default();
-        let held = std::mem::take(&mut self.held);
-        for update in held.into_values() {
+        for update in std::mem::take(&mut self.held).into_values() {
             let admitted = self.admit_to_known(now, update, &mut outcome);
-            if let Err(refusal) = admitted {
-                self.tally.refuse(refusal);
-            }
+            self.count(admitted);
+        }
+        for announcement in std::mem::take(&mut self.held_nodes).into_values() {
+            let admitted = self.admit_node_to_known(now, announcement, &mut outcome);
+            self.count(admitted);
         }
         outcome
     }

@@ -4,7 +4,7 @@
 //! with its own updates; a node's announcement waits while any candidate names the node. Bounded in messages and
 //! bytes; each candidate holds the newest update of each direction.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::super::{ChannelAnnouncement, ChannelUpdate, Direction, NodeAnnouncement, NodeId, ShortChannelId};
 use super::Refusal;
@@ -71,7 +71,8 @@ struct WaitingNode {
 pub(super) struct WaitingRoom {
     capacity: Capacity,
     candidates: HashMap<CandidateId, Candidate>,
-    by_scid: BTreeMap<ShortChannelId, Vec<CandidateId>>,
+    by_scid: HashMap<ShortChannelId, Vec<CandidateId>>,
+    by_peer: HashMap<NodeId, BTreeSet<(ShortChannelId, CandidateId)>>,
     nodes: HashMap<NodeId, WaitingNode>,
     messages: usize,
     bytes: usize,
@@ -79,8 +80,8 @@ pub(super) struct WaitingRoom {
 
 impl WaitingRoom {
     pub fn new(capacity: Capacity) -> Self {
-        let (candidates, by_scid, nodes) = Default::default();
-        Self { capacity, candidates, by_scid, nodes, messages: 0, bytes: 0 }
+        let (candidates, by_scid, by_peer, nodes) = Default::default();
+        Self { capacity, candidates, by_scid, by_peer, nodes, messages: 0, bytes: 0 }
     }
 
     pub fn messages(&self) -> usize {
@@ -93,10 +94,6 @@ impl WaitingRoom {
 
     pub fn candidate_count(&self) -> usize {
         self.candidates.len()
-    }
-
-    pub fn node_count(&self) -> usize {
-        self.nodes.len()
     }
 
     fn candidates_of(&self, scid: ShortChannelId) -> impl Iterator<Item = (CandidateId, &Candidate)> {
@@ -117,6 +114,11 @@ impl WaitingRoom {
 
     pub fn has_node(&self, id: &NodeId) -> bool {
         self.nodes.contains_key(id)
+    }
+
+    /// Whether the channel at this place waits.
+    pub fn has_place(&self, scid: ShortChannelId) -> bool {
+        self.by_scid.contains_key(&scid)
     }
 
     /// Timestamp of the node announcement that waits for `id`.
@@ -152,6 +154,7 @@ impl WaitingRoom {
             self.nodes.entry(node).or_default().candidates += 1;
         }
         self.by_scid.entry(scid).or_default().push(id);
+        self.by_peer.entry(peer).or_default().insert((scid, id));
         self.candidates.insert(id, Candidate { announcement, peer, updates: [None, None] });
         Ok(())
     }
@@ -212,6 +215,12 @@ impl WaitingRoom {
                 self.by_scid.remove(&scid);
             }
         }
+        if let Some(of_peer) = self.by_peer.get_mut(&candidate.peer) {
+            of_peer.remove(&(scid, id));
+            if of_peer.is_empty() {
+                self.by_peer.remove(&candidate.peer);
+            }
+        }
         Some(candidate)
     }
 
@@ -232,13 +241,17 @@ impl WaitingRoom {
         announcement
     }
 
-    /// The candidate with the highest place, if that is above `scid` and there is no room for `bytes` more.
-    pub fn in_the_way_of(&self, scid: ShortChannelId, bytes: usize) -> Option<CandidateId> {
+    /// Who must give way before `bytes` more, about the channel at `scid`, can wait for `peer`. The peer with most
+    /// candidates gives way to the others; to itself it gives way with a channel of a later block, because one of a
+    /// block to come cannot be proven now.
+    pub fn in_the_way_of(&self, peer: NodeId, scid: Option<ShortChannelId>, bytes: usize) -> Option<CandidateId> {
         if self.messages < self.capacity.messages && self.bytes + bytes <= self.capacity.bytes {
             return None;
         }
-        let (highest, ids) = self.by_scid.last_key_value()?;
-        ids.last().copied().filter(|_| *highest > scid)
+        let (largest, candidates) = self.by_peer.iter().max_by_key(|(id, candidates)| (candidates.len(), **id))?;
+        let (last, id) = candidates.last()?;
+        let of_another = *largest != peer && Some(*last) != scid;
+        (of_another || scid.is_some_and(|scid| *last > scid)).then_some(*id)
     }
 
     fn make_room(&mut self, messages: usize, bytes: usize) -> Result<(), Refusal> {

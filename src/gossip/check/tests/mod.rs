@@ -186,6 +186,64 @@ fn a_direction_may_speak_twenty_times_and_then_once_a_minute() {
 }
 
 #[test]
+fn forged_announcements_give_nobody_a_say() {
+    // Nor do they cost a check for each update that names their place.
+    let network = network(10);
+    let mut checker = Checker::new(rules(false));
+    let forged = (0..100).map(|impostor| {
+        let mut announcement = network.rival(0, impostor)[0].to_vec();
+        announcement[20] ^= 1; // within the first signature
+        Bytes::from(announcement)
+    });
+    let updates = (0..100).map(|impostor| network.rival(0, impostor)[1].clone());
+    let outcome = checker.check(NOW, heard(forged.chain(updates)));
+    assert_eq!(outcome.facts, []);
+    assert_eq!(outcome.forgeries, [(peer(2), 100)].into());
+    assert_eq!(checker.tally().refused_for(Refusal::NoChannel), 100);
+}
+
+#[test]
+fn a_node_may_speak_twenty_times_and_then_once_a_minute() {
+    let mut network = Network::new(&Topology::generate(1, 7), NetworkSpec::default(), NOW).expect("a valid network");
+    let mut checker = knowing(&network);
+    let mut kept = 0;
+    for second in 1..=60 {
+        let announcement = network.next_node_announcement(in_secs(second));
+        kept += checker.check(NOW, heard([announcement])).facts.len();
+    }
+    assert_eq!(kept, 2 * 19, "both nodes, but for the one in the dump");
+    assert_eq!(checker.release_held(in_secs(59)).facts, []);
+    assert_eq!(checker.release_held(in_secs(61)).facts.len(), 2, "the newest of each");
+}
+
+#[test]
+fn a_clock_that_was_ahead_holds_nobody_up() {
+    let network = network(10);
+    let mut checker = knowing(&network);
+    let (policy, last) = (network.channels()[0].policies[0], NOW.secs());
+    let update = |n: u32| network.sign_policy(0, Direction::OneToTwo, &policy, last + n);
+    assert_eq!(checker.check(in_secs(12 * 3600), heard([update(1)])).facts.len(), 1);
+    for minute in 1..60 {
+        let outcome = checker.check(in_secs(minute * 60), heard([update(1 + minute as u32)]));
+        assert_eq!(outcome.facts.len(), 1, "minute {minute}");
+    }
+}
+
+#[test]
+fn oversized_messages_are_refused_and_counted_at_their_size() {
+    let network = network(3);
+    let mut checker = knowing(&network);
+    let node = network.nodes()[0].announcement.clone();
+    let Ok(Gossip::Node(mut message)) = Gossip::from_wire(&node) else { panic!("a node's announcement") };
+    message.contents.timestamp += 1;
+    message.contents.features = lightning::types::features::NodeFeatures::from_le_bytes(vec![1; 60_000]);
+    let message = Gossip::Node(message);
+    assert!(message.approximate_len() > 60_000);
+    assert_eq!(checker.check(NOW, vec![Heard { peer: peer(2), message }]).facts, []);
+    assert_eq!(checker.tally().refused_for(Refusal::ExcessData), 1);
+}
+
+#[test]
 fn unproven_channels_beyond_a_peers_rate_are_refused() {
     let network = network(30);
     let limits = Limits { unproven_burst: 10, unproven_per_hour: 5, ..Limits::default() };

@@ -152,6 +152,25 @@ fn channels_of_blocks_to_come_do_not_keep_out_those_that_can_be_proven() {
 }
 
 #[test]
+fn whoever_fills_the_room_gives_way_to_the_others() {
+    let network = network(40);
+    let waiting = Capacity { messages: 60, ..Capacity::default() };
+    let limits = Limits { waiting, ..Limits::default() };
+    let mut checker = Checker::new(Rules { limits, ..rules(true) });
+    let (honest, others) = network.channels().split_at(5);
+    let junk = others
+        .iter()
+        .enumerate()
+        .flat_map(|(n, _)| [network.rival(5 + n, 1)[0].clone(), network.rival(5 + n, 2)[0].clone()]);
+    checker.check(NOW, heard_from(peer(3), junk));
+    assert_eq!(checker.waiting_messages(), 60, "one peer has filled the room");
+    let store = network.dump_where(|channel| honest.iter().any(|c| c.scid == channel.scid));
+    let claims = checker.check(NOW, heard(store.clone())).claims;
+    let facts = checker.settle(NOW, claims.iter().map(|claim| proven(claim, &network))).facts;
+    assert_eq!(facts.len(), store.len(), "all of what another peer tells goes through");
+}
+
+#[test]
 fn an_update_above_the_proven_capacity_is_refused() {
     let network = network(5);
     let mut checker = Checker::new(rules(true));
@@ -192,7 +211,9 @@ fn a_proven_channel_takes_the_place_of_one_that_was_reorganised_away() {
     let old_channel = ChannelAnnouncement::from_wire(&old[..]).expect("well-formed");
     let mut checker = Checker::new(rules(true));
     checker.learn(NOW, &Fact::Channel { announcement: old_channel, capacity_sat: Some(5) });
-    let claims = checker.check(NOW, heard(network.channels()[1].messages())).claims;
+    let today = checker.check(in_secs(3600), heard(network.channels()[1].messages()));
+    assert!(today.claims.is_empty(), "a proven channel stays for a day");
+    let claims = checker.check(in_secs(86_400), heard(network.channels()[1].messages())).claims;
     assert_eq!(claims.len(), 1);
     let facts = checker.settle(NOW, claims.iter().map(|claim| proven(claim, &network))).facts;
     assert_eq!(facts.len(), 3, "the channel and both updates");
