@@ -15,12 +15,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bitcoin::constants::ChainHash;
 use rand::RngExt;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -37,15 +39,18 @@ use crate::tasks::Tasks;
 use crate::{http, snapshot};
 
 /// How long peers, requests and the schedule may take to stop.
-const FRONT_STOPS_WITHIN: Duration = Duration::from_millis(3_500);
-/// How long the journal, the history and the publisher may then take.
-const BACK_STOPS_WITHIN: Duration = Duration::from_millis(1_000);
+const FRONT_STOPS_WITHIN: Duration = Duration::from_millis(3_300);
+/// How long everything may take, the journal, the history and the publisher included.
+const STOPS_WITHIN: Duration = Duration::from_millis(4_300);
 
 /// Runs the service until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone())?;
-    let service = Service::start(config, Arc::new(SystemClock), stop).await?;
+    let service = tokio::select! {
+        service = Service::start(config, Arc::new(SystemClock), stop.clone()) => service?,
+        () = stop.cancelled() => return Ok(()), // a long journal was being read: nothing is lost
+    };
     service.finish().await
 }
 
@@ -110,8 +115,8 @@ impl Service {
         let peers: Vec<_> = config.peers.iter().map(|peer| NodeId::from_pubkey(&peer.node_id)).collect();
         let syncs = Syncs::new(last_sync, last_message, peers, clock.now());
         let setup = setup(&config, rules, secrets, state.storage_full(), Arc::clone(&clock));
-        let collector = Collector::start(setup, checker, syncs, sink(drafts.clone()), &front)?;
-        state.collector_is(collector, last_message);
+        let collector = Collector::start(setup, checker, syncs, sink(drafts.clone(), front.stop().clone()), &front)?;
+        state.collector_is(collector);
 
         let schedule = Schedule::new(config.interval, offset_s);
         scheduler::start(schedule, drafts, snapshot::rules(config.graph), &state, clock, &front);
@@ -132,25 +137,33 @@ impl Service {
     /// Waits for the stop, and then for everything to end in order. An error is the reason why the service stopped
     /// by itself.
     pub async fn finish(self) -> anyhow::Result<()> {
-        let Self { front, back, mut writer, .. } = self;
-        tokio::select! {
-            () = front.stop().cancelled() => {}
-            ended = writer.ended() => {
-                front.stop().cancel();
-                front.finish(FRONT_STOPS_WITHIN).await;
-                return ended.context("the journal failed");
-            }
-        }
+        let Self { state, front, back, mut writer, .. } = self;
+        let failed = tokio::select! {
+            () = front.stop().cancelled() => None,
+            ended = writer.ended() => Some(ended),
+        };
+        let deadline = Instant::now() + STOPS_WITHIN;
+        front.stop().cancel();
         front.finish(FRONT_STOPS_WITHIN).await;
-        let flushed = tokio::time::timeout(BACK_STOPS_WITHIN, writer.stop()).await;
-        back.finish(BACK_STOPS_WITHIN).await;
+        let flushed = match failed {
+            Some(ended) => Ok(ended),
+            None => tokio::time::timeout_at(deadline.into(), writer.stop()).await,
+        };
+        back.finish(deadline.saturating_duration_since(Instant::now())).await;
         if let Some(reason) = front.take_reason() {
             return Err(reason);
         }
         match flushed {
-            Ok(flushed) => flushed.context("the journal failed"),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if !state.has_no_room() => Err(error.context("the journal failed")),
+            Ok(Err(_)) => {
+                tracing::warn!("the disk is full: the last messages are not journaled, and will be asked for again");
+                Ok(())
+            }
             Err(_) => {
-                tracing::warn!("the journal has no room for its last messages: they will be asked for again");
+                tracing::warn!(
+                    "the disk is too slow: the last messages may not be journaled, and will be asked for again"
+                );
                 Ok(())
             }
         }
@@ -206,11 +219,21 @@ fn setup(
     Setup { rules, peers: config.peers.clone(), secrets, bitcoind, storage_full, clock }
 }
 
-/// Facts become drafts for the journal. Waits when the journal is slow: the collector has a thread for it.
-fn sink(drafts: mpsc::Sender<Draft>) -> Sink {
+/// Facts become drafts for the journal. Waits when the journal is slow, until the stop: the collector has a thread for
+/// it.
+fn sink(drafts: mpsc::Sender<Draft>, stop: CancellationToken) -> Sink {
+    let runtime = Handle::current();
     Box::new(move |seen: UnixMs, facts: Vec<Fact>| {
         for fact in facts {
-            drafts.blocking_send(Draft { seen, event: Event::Fact(fact) }).map_err(|_| SinkClosed)?;
+            let sent = match drafts.try_send(Draft { seen, event: Event::Fact(fact) }) {
+                Err(TrySendError::Full(draft)) => {
+                    runtime.block_on(stop.run_until_cancelled(drafts.send(draft))).is_some_and(|sent| sent.is_ok())
+                }
+                sent => sent.is_ok(),
+            };
+            if !sent {
+                return Err(SinkClosed);
+            }
         }
         Ok(())
     })

@@ -4,12 +4,14 @@
 //! the sink that the caller passes in. The sink may wait (a journal on a slow disk): then the intake fills, LDK
 //! reads less, and beyond the intake's bound messages are dropped, counted and asked for again.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{Checker, Heard, Outcome, Rules, Tally};
@@ -18,7 +20,7 @@ use super::intake::{Arrival, Intake};
 use super::peers::{self, Board, PeerAddress, PeerState};
 use super::sync::{Ask, Step, Syncs};
 use super::wire::{self, Peers, Secrets, Wire};
-use super::{Clock, Fact, NodeId, UnixMs};
+use super::{Clock, Fact, NodeId, ShortChannelId, UnixMs};
 use crate::tasks::Tasks;
 
 /// The most messages that pass the checking stage at once.
@@ -27,6 +29,10 @@ const BATCH: usize = 8_192;
 const TICK: Duration = Duration::from_millis(200);
 /// How often LDK wants to be told that time passes.
 const LDK_TICK: Duration = Duration::from_secs(10);
+/// How many badly signed messages a peer may send on a connection or two.
+const FORGERIES_AT_MOST: u32 = 1_000;
+/// How long a loss may wait for room, before a full sync is asked for all the same.
+const LOSS_WAITS: Duration = Duration::from_secs(600);
 /// How often channels are looked through for silent ones.
 const SILENCE_CHECK: Duration = Duration::from_secs(3600);
 
@@ -60,8 +66,8 @@ pub struct Status {
     pub waiting_messages: usize,
     pub channels: usize,
     pub connected_peers: usize,
-    /// When a peer was last connected; `None` before the first.
-    pub last_connected: Option<UnixMs>,
+    /// When the journal last became fresher, by a message or by a full sync that found nothing missing.
+    pub last_heard: Option<UnixMs>,
     /// Whether a full sync backs what the journal has: snapshots may be cut.
     pub trusted: bool,
 }
@@ -91,7 +97,11 @@ impl Collector {
         if let Some(prover) = &prover {
             checker.claim_unproven().into_iter().for_each(|claim| prover.prove(claim));
         }
-        let status = Arc::new(Mutex::new(Status { trusted: syncs.trusted(), ..Status::default() }));
+        let status = Arc::new(Mutex::new(Status {
+            trusted: syncs.trusted(),
+            last_heard: syncs.last_heard(),
+            ..Status::default()
+        }));
         let nudge = Arc::clone(&intake.drained);
         tasks.spawn("the driver of LDK", drive_ldk(Arc::clone(&manager), Arc::clone(&nudge), tasks.stop().clone()));
         for address in setup.peers {
@@ -111,8 +121,10 @@ impl Collector {
             storage_full: setup.storage_full,
             status: Arc::clone(&status),
             board: Arc::clone(&board),
-            was_full: false,
             lost: false,
+            last_loss_told: UnixMs::default(),
+            dropped_while_paused: 0,
+            forgeries: BTreeMap::new(),
             last_silence_check: UnixMs::default(),
         };
         tasks.spawn_blocking("the collector", move || {
@@ -161,6 +173,8 @@ fn start_prover(settings: funding::Settings, intake: &Arc<Intake>, tasks: &Tasks
 /// Tells LDK that time passes, and to look again when the intake has drained or something is to be sent.
 async fn drive_ldk(manager: Arc<Peers>, nudge: Arc<Notify>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(LDK_TICK);
+    // Ticks in a row would look to LDK as if no peer had answered its pings.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -186,9 +200,12 @@ struct Worker {
     storage_full: Arc<AtomicBool>,
     status: Arc<Mutex<Status>>,
     board: Arc<Board>,
-    was_full: bool,
-    /// Messages were lost to a full waiting room: a full sync is due when there is room again.
+    /// Messages were lost to a full waiting room or disk: a full sync is due when there is room again.
     lost: bool,
+    last_loss_told: UnixMs,
+    dropped_while_paused: u64,
+    /// Badly signed messages, by peer, since it was last hung up on.
+    forgeries: BTreeMap<NodeId, u32>,
     last_silence_check: UnixMs,
 }
 
@@ -205,6 +222,7 @@ impl Worker {
     }
 
     fn turn(&mut self, now: UnixMs, arrivals: Vec<Arrival>, last_tick: &mut UnixMs) -> Result<(), SinkClosed> {
+        self.syncs.look_at_the_clock(now); // this thread may have waited for a disk, or the machine slept
         self.process(now, arrivals)?;
         if now.since(*last_tick) >= TICK || now < *last_tick {
             *last_tick = now;
@@ -246,6 +264,7 @@ impl Worker {
 
     fn deliver(&mut self, now: UnixMs, outcome: Outcome) -> Result<(), SinkClosed> {
         self.lost |= outcome.lost;
+        self.punish(outcome.forgeries);
         if let Some(prover) = &self.prover {
             outcome.claims.into_iter().for_each(|claim| prover.prove(claim));
             outcome.withdrawn.into_iter().for_each(|(id, scid)| prover.withdraw(id, scid));
@@ -253,14 +272,16 @@ impl Worker {
         if outcome.facts.is_empty() {
             return Ok(());
         }
-        self.syncs.accepted(now);
+        if outcome.facts.iter().any(Fact::is_message) {
+            self.syncs.accepted(now);
+        }
         (self.sink)(now, outcome.facts)
     }
 
     fn event(&mut self, now: UnixMs, arrival: Arrival) {
         match arrival {
             Arrival::Connected { peer, queries } => {
-                let ask = self.syncs.connect(peer, now);
+                let ask = self.syncs.connect(peer, queries, now);
                 if ask == Ask::Full && !queries {
                     tracing::warn!(%peer, "the peer does not answer gossip queries, so its full sync cannot be checked: \
                         configure another peer as well");
@@ -284,10 +305,15 @@ impl Worker {
     fn tick(&mut self, now: UnixMs) -> Result<(), SinkClosed> {
         let held = self.checker.release_held(now);
         self.deliver(now, held)?;
-        self.close_silent(now)?;
         self.repay(now);
-        let unsettled = self.prover.as_ref().map_or(0, Prover::unsettled);
-        for step in self.syncs.tick(now, self.checker.channel_count(), unsettled) {
+        let (checker, prover) = (&self.checker, &self.prover);
+        let steps = self.syncs.tick(now, checker.channel_count(), |inventory| {
+            // Whatever else waits for bitcoind is no part of what this peer told.
+            let asked = prover.as_ref().map_or(0, |prover| usize::try_from(prover.unsettled()).unwrap_or(usize::MAX));
+            let waits = |scid: &&u64| checker.is_waiting(ShortChannelId(**scid));
+            if asked == 0 { 0 } else { asked.min(inventory.iter().filter(waits).count()) }
+        });
+        for step in steps {
             match step {
                 Step::Completed { peer, channels } => {
                     tracing::info!(%peer, channels, known = self.checker.channel_count(), "full sync complete");
@@ -297,12 +323,15 @@ impl Worker {
                 Step::Reconnect { peer, why } => self.reconnect(&peer, why),
             }
         }
-        self.publish(now);
+        self.close_silent(now)?;
+        self.publish();
         Ok(())
     }
 
+    /// Closes silent channels, unless it was us who did not listen.
     fn close_silent(&mut self, now: UnixMs) -> Result<(), SinkClosed> {
-        if now.since(self.last_silence_check) < SILENCE_CHECK {
+        self.last_silence_check = self.last_silence_check.min(now);
+        if !self.syncs.trusted() || now.since(self.last_silence_check) < SILENCE_CHECK {
             return Ok(());
         }
         self.last_silence_check = now;
@@ -317,39 +346,44 @@ impl Worker {
     /// Asks again for what a full queue, waiting room or disk has lost, once there is room.
     fn repay(&mut self, now: UnixMs) {
         let full = self.storage_full.load(Ordering::Relaxed);
-        if full != self.was_full {
-            self.was_full = full;
-            self.intake.pause(full);
-            if !full {
-                self.lost = true;
-                self.syncs.resume(now);
-            }
-        }
-        let overflowed = self.intake.take_overflowed();
-        if full {
-            return; // everybody overflows; one full sync afterwards will do
-        }
-        for peer in overflowed {
+        self.intake.pause(full);
+        for peer in self.intake.take_overflowed() {
             self.syncs.owe(peer);
-            self.reconnect(&peer, "its messages overflowed the queue");
+            self.reconnect(&peer, "full sync: its messages overflowed the queue");
         }
-        if self.lost
-            && self.checker.waiting_has_room()
-            && let Some(peer) = self.syncs.owe_any()
-        {
+        let dropped = self.intake.dropped_while_paused();
+        if full || dropped > self.dropped_while_paused {
+            self.dropped_while_paused = dropped;
+            self.lost = true;
+        }
+        let patient = now.since(self.last_loss_told) < LOSS_WAITS && !self.checker.waiting_has_room();
+        if self.lost && !full && !patient {
             self.lost = false;
-            self.reconnect(&peer, "messages were lost while there was no room for them");
+            self.last_loss_told = now;
+            self.syncs.lose(now);
+        }
+    }
+
+    /// Hangs up on whoever sends forgeries: checking them costs what honest messages need.
+    fn punish(&mut self, forgeries: BTreeMap<NodeId, u32>) {
+        for (peer, count) in forgeries {
+            let total = self.forgeries.entry(peer).or_default();
+            *total += count;
+            if *total > FORGERIES_AT_MOST {
+                *total = 0;
+                self.reconnect(&peer, "too many of its messages were badly signed");
+            }
         }
     }
 
     fn reconnect(&self, peer: &NodeId, why: &str) {
         if let Ok(key) = PublicKey::from_slice(peer.as_slice()) {
-            tracing::info!(%peer, "reconnecting for a full sync: {why}");
+            tracing::info!(%peer, "reconnecting: {why}");
             self.manager.disconnect_by_node_id(key);
         }
     }
 
-    fn publish(&self, now: UnixMs) {
+    fn publish(&self) {
         let connected = self.syncs.connected_count();
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.tally.clone_from(self.checker.tally());
@@ -358,9 +392,7 @@ impl Worker {
         status.waiting_messages = self.checker.waiting_messages();
         status.channels = self.checker.channel_count();
         status.connected_peers = connected;
-        if connected > 0 {
-            status.last_connected = Some(now);
-        }
+        status.last_heard = self.syncs.last_heard();
         status.trusted = self.syncs.trusted();
     }
 }

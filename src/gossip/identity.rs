@@ -1,8 +1,8 @@
 //! The node's own key: 32 bytes in `data_dir/node_key`, readable by its owner alone.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -12,6 +12,8 @@ pub fn node_key(data_dir: &Path, draw: impl FnOnce() -> [u8; 32]) -> anyhow::Res
     let path = data_dir.join("node_key");
     match File::open(&path) {
         Ok(file) => {
+            let ours = file.set_permissions(Permissions::from_mode(0o600));
+            ours.with_context(|| format!("cannot keep {} from others", path.display()))?;
             let mut bytes = Vec::new();
             file.take(64).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
             match <[u8; 32]>::try_from(bytes) {
@@ -34,7 +36,11 @@ pub fn node_key(data_dir: &Path, draw: impl FnOnce() -> [u8; 32]) -> anyhow::Res
 /// Whole or not at all, also when the machine stops in between.
 fn write_new(data_dir: &Path, path: &Path, key: &[u8]) -> std::io::Result<()> {
     let half = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
+    match std::fs::remove_file(&half) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {} // the mode is only set on a new file
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half)?;
     file.write_all(key)?;
     file.sync_all()?;
     std::fs::rename(&half, path)?;

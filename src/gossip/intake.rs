@@ -4,7 +4,7 @@
 //! send announcements; beyond the bound messages are dropped and counted, and their peer is noted, so that it can
 //! be asked for everything again. While the journal has no room, messages are dropped as well.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,8 @@ use super::funding::Settled;
 /// Bytes from which LDK is asked to read less, and below which it may go on.
 const HIGH_BYTES: usize = 8 << 20;
 const LOW_BYTES: usize = 2 << 20;
-/// Bytes beyond which messages are dropped.
+/// Bytes beyond which messages are dropped: of any one peer, so that none can crowd out the others, and of all.
+const FULL_BYTES_OF_A_PEER: usize = 24 << 20;
 const FULL_BYTES: usize = 64 << 20;
 
 /// What reaches the collector, in the order in which it happened.
@@ -54,9 +55,30 @@ impl Arrival {
 struct Queue {
     arrivals: VecDeque<Arrival>,
     bytes: usize,
+    bytes_of: BTreeMap<NodeId, usize>,
     /// Peers of which messages were dropped.
     overflowed: BTreeSet<NodeId>,
     closed: bool,
+}
+
+impl Queue {
+    /// An arrival has left: its bytes are free.
+    fn forget(&mut self, arrival: &Arrival) {
+        let (peer, len) = match arrival {
+            Arrival::Message(heard) => (heard.peer, arrival.len()),
+            Arrival::Inventory { peer, .. } => (*peer, arrival.len()),
+            Arrival::Connected { .. } | Arrival::Disconnected(_) | Arrival::Unreachable(_) | Arrival::Settled(_) => {
+                return;
+            }
+        };
+        self.bytes -= len;
+        if let Some(of_peer) = self.bytes_of.get_mut(&peer) {
+            *of_peer -= len;
+            if *of_peer == 0 {
+                self.bytes_of.remove(&peer);
+            }
+        }
+    }
 }
 
 /// The queue. See the module's words.
@@ -67,6 +89,7 @@ pub(super) struct Intake {
     high: AtomicBool,
     paused: AtomicBool,
     dropped: AtomicU64,
+    dropped_while_paused: AtomicU64,
     /// Told when the queue has drained and LDK should look again.
     pub drained: Arc<Notify>,
 }
@@ -76,15 +99,18 @@ impl Intake {
     pub fn sent(&self, peer: NodeId, arrival: Arrival) {
         let len = arrival.len();
         let mut queue = self.lock();
-        let paused = self.paused.load(Ordering::Relaxed);
-        if paused || queue.bytes + len > FULL_BYTES {
+        if self.paused.load(Ordering::Relaxed) {
+            self.dropped_while_paused.fetch_add(1, Ordering::Relaxed);
+            return; // one peer will be asked for all, afterwards
+        }
+        let of_peer = queue.bytes_of.get(&peer).copied().unwrap_or(0);
+        if queue.bytes + len > FULL_BYTES || of_peer + len > FULL_BYTES_OF_A_PEER {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            if !paused {
-                queue.overflowed.insert(peer); // after a pause, one peer is asked for all
-            }
+            queue.overflowed.insert(peer);
             return;
         }
         queue.bytes += len;
+        queue.bytes_of.insert(peer, of_peer + len);
         if queue.bytes > HIGH_BYTES {
             self.high.store(true, Ordering::Relaxed);
         }
@@ -113,7 +139,9 @@ impl Intake {
         }
         let many = queue.arrivals.len().min(at_most);
         let taken: Vec<_> = queue.arrivals.drain(..many).collect();
-        queue.bytes -= taken.iter().map(Arrival::len).sum::<usize>();
+        for arrival in &taken {
+            queue.forget(arrival);
+        }
         if queue.bytes < LOW_BYTES && self.high.swap(false, Ordering::Relaxed) {
             self.drained.notify_one();
         }
@@ -135,9 +163,14 @@ impl Intake {
         self.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// Messages dropped since the start.
+    /// Messages dropped since the start, for whatever reason.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.dropped.load(Ordering::Relaxed) + self.dropped_while_paused()
+    }
+
+    /// Those of them that came during a pause.
+    pub fn dropped_while_paused(&self) -> u64 {
+        self.dropped_while_paused.load(Ordering::Relaxed)
     }
 
     /// Ends the collector's waiting; what is still queued is given up (peers will be asked again).

@@ -43,6 +43,13 @@ pub enum Fact {
     SyncCompleted { peer: NodeId },
 }
 
+impl Fact {
+    /// Whether it is a message that a peer sent, rather than something we found out.
+    pub fn is_message(&self) -> bool {
+        matches!(self, Fact::Channel { .. } | Fact::Update(_) | Fact::Node(_))
+    }
+}
+
 /// Why a channel was closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closing {

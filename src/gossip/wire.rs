@@ -183,11 +183,20 @@ impl RoutingMessageHandler for Wire {
         Ok(())
     }
 
+    /// Whoever asks is answered (BOLT 7), with nothing: this node only listens.
     fn handle_query_channel_range(
         &self,
-        _peer: PublicKey,
-        _msg: msgs::QueryChannelRange,
+        peer: PublicKey,
+        query: msgs::QueryChannelRange,
     ) -> Result<(), LightningError> {
+        let msg = msgs::ReplyChannelRange {
+            chain_hash: query.chain_hash,
+            first_blocknum: query.first_blocknum,
+            number_of_blocks: query.number_of_blocks,
+            sync_complete: false,
+            short_channel_ids: Vec::new(),
+        };
+        self.lock().push(MessageSendEvent::SendReplyChannelRange { node_id: peer, msg });
         Ok(())
     }
 
@@ -196,7 +205,7 @@ impl RoutingMessageHandler for Wire {
         _peer: PublicKey,
         _msg: msgs::QueryShortChannelIds,
     ) -> Result<(), LightningError> {
-        Ok(())
+        Ok(()) // of the channels in an empty reply, there is nothing to ask
     }
 
     fn processing_queue_high(&self) -> bool {

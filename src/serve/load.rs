@@ -29,7 +29,7 @@ pub(super) fn remember(journal: &dyn Journal, rules: Rules) -> anyhow::Result<Re
             Event::Fact(Fact::SyncCompleted { .. }) => last_sync = Some(entry.seen),
             Event::Fact(fact) => {
                 checker.learn(entry.seen, fact);
-                last_message = Some(entry.seen);
+                last_message = if fact.is_message() { Some(entry.seen) } else { last_message };
             }
             Event::Epoch { .. } => {}
         }

@@ -30,8 +30,6 @@ pub(super) struct State {
     journal: OnceLock<watch::Receiver<writer::Status>>,
     /// The newest epoch's timestamp; 0 before the first.
     last_epoch: AtomicU32,
-    /// When the journal's last message was accepted before this start.
-    last_message: OnceLock<Option<UnixMs>>,
     storage_full: Arc<AtomicBool>,
     left_out: AtomicU64,
     told: Mutex<Told>,
@@ -55,7 +53,6 @@ impl State {
             collector: OnceLock::new(),
             journal: OnceLock::new(),
             last_epoch: AtomicU32::new(0),
-            last_message: OnceLock::new(),
             storage_full: Arc::default(),
             left_out: AtomicU64::new(0),
             told: Mutex::default(),
@@ -83,9 +80,8 @@ impl State {
         let _ = self.journal.set(status); // said once, at the start
     }
 
-    pub fn collector_is(&self, collector: Collector, last_message: Option<UnixMs>) {
-        let _ = self.last_message.set(last_message); // said once, at the start
-        let _ = self.collector.set(collector);
+    pub fn collector_is(&self, collector: Collector) {
+        let _ = self.collector.set(collector); // said once, at the start
     }
 
     /// An epoch was cut.
@@ -103,9 +99,7 @@ impl State {
     pub fn circumstances(&self) -> Circumstances {
         let collector = self.collector.get().map(Collector::status).unwrap_or_default();
         let last_epoch = Some(self.last_epoch.load(Ordering::SeqCst)).filter(|epoch| *epoch != 0);
-        let before = self.last_message.get().copied().flatten();
-        let last_contact = collector.last_connected.max(before).map(UnixMs::secs);
-        Circumstances { last_epoch, synced: collector.trusted, last_contact }
+        Circumstances { last_epoch, synced: collector.trusted, last_heard: collector.last_heard.map(UnixMs::secs) }
     }
 
     pub fn schedule_says(&self, decision: Decision) {

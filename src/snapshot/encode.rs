@@ -27,6 +27,8 @@ use crate::history::{View, ViewNode};
 /// Official clients drop a snapshot that holds more.
 const NODES_AT_MOST: usize = 200_000;
 const UPDATES_AT_MOST: usize = 600_000;
+/// ldk-node gives up on a larger one.
+const BYTES_AT_MOST: usize = 15 << 20;
 
 /// The versions of the format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,15 +39,16 @@ pub enum Version {
     V2 = 2,
 }
 
-/// The network is larger than official clients accept.
+/// A snapshot would be larger than wallets accept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "{nodes} nodes and {channels} channels are more than wallets accept ({NODES_AT_MOST} nodes, {} channels)",
-    UPDATES_AT_MOST / 2
-)]
-pub struct TooLarge {
-    pub nodes: usize,
-    pub channels: usize,
+pub enum TooLarge {
+    #[error(
+        "{nodes} nodes and {channels} channels are more than wallets accept ({NODES_AT_MOST} nodes, {} channels)",
+        UPDATES_AT_MOST / 2
+    )]
+    Network { nodes: usize, channels: usize },
+    #[error("a snapshot of {bytes} bytes is more than wallets accept ({BYTES_AT_MOST} bytes)")]
+    Snapshot { bytes: usize },
 }
 
 /// Where the timestamp stands in every snapshot.
@@ -70,7 +73,7 @@ const DISABLED: u8 = 1 << 1;
 pub fn encode_full(view: &View, chain: ChainHash, version: Version) -> Result<Vec<u8>, TooLarge> {
     let (nodes, channels) = (view.nodes.len(), view.channels.len());
     if nodes > NODES_AT_MOST || 2 * channels > UPDATES_AT_MOST {
-        return Err(TooLarge { nodes, channels });
+        return Err(TooLarge::Network { nodes, channels });
     }
     let mut out = Out::with_capacity(128 + nodes * 64 + channels * 96);
     out.bytes(b"LDK");
@@ -84,7 +87,8 @@ pub fn encode_full(view: &View, chain: ChainHash, version: Version) -> Result<Ve
     }
     announcements(view, &indexes, version, &mut out);
     updates(view, &mut out);
-    Ok(out.0)
+    let bytes = out.0.len();
+    if bytes > BYTES_AT_MOST { Err(TooLarge::Snapshot { bytes }) } else { Ok(out.0) }
 }
 
 /// Which node stands where in the snapshot.

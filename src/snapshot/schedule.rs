@@ -9,7 +9,8 @@ use std::time::Duration;
 const DAY_S: u32 = 24 * 3600;
 /// The first epoch after a sync or a restart is stamped at the next second that fits modulo this.
 const FIRST_STEP_S: u32 = 10;
-/// No epoch is cut once no peer has been connected for this long.
+/// No epoch is cut once nothing was heard for this long, from whatever cause: no peers, a machine that slept, a disk
+/// that was full.
 const DEAF_AFTER_S: u32 = 3600;
 
 /// How often an epoch is cut: a multiple of 10 s that divides 24 h.
@@ -46,8 +47,8 @@ pub struct Circumstances {
     pub last_epoch: Option<u32>,
     /// Whether a full sync backs what the journal has.
     pub synced: bool,
-    /// When a peer was last connected, or a message last journaled, in unix seconds.
-    pub last_contact: Option<u32>,
+    /// When the journal last became fresher, by a message or a full sync, in unix seconds.
+    pub last_heard: Option<u32>,
 }
 
 /// What to do now.
@@ -66,9 +67,12 @@ pub enum Decision {
 pub enum Blocked {
     #[error("waiting for a peer to tell everything it knows")]
     Syncing,
-    #[error("the clock is not past the last epoch ({last_epoch}): check the machine's time")]
+    #[error(
+        "the clock is not past the last epoch ({last_epoch}): check the machine's time; if it was wrong back then, \
+         move the journal and the snapshots out of data_dir to start anew"
+    )]
     ClockBehind { last_epoch: u32 },
-    #[error("no peer has been connected for an hour, so no epoch is cut: check the peers and the network")]
+    #[error("nothing was heard for an hour, so no epoch is cut: check the peers and the network")]
     Deaf,
 }
 
@@ -79,7 +83,7 @@ pub struct Schedule {
     offset_s: u32,
     /// The next epoch's time, once it is known.
     next: Option<u32>,
-    /// Whether this run has cut an epoch.
+    /// Whether an epoch was cut since the start, and since the last time that none could be.
     started: bool,
 }
 
@@ -92,10 +96,10 @@ impl Schedule {
     /// What to do at `now` (unix seconds). After [`Decision::Cut`], the next call speaks of the next epoch.
     pub fn decide(&mut self, now: u32, circumstances: Circumstances) -> Decision {
         if let Some(blocked) = blocked(now, circumstances) {
-            self.next = None;
+            (self.next, self.started) = (None, false); // whatever ends it, the next epoch is a first one again
             return Decision::Blocked(blocked);
         }
-        let step = if self.started { self.interval.0 } else { FIRST_STEP_S };
+        let step = self.step();
         // What is more than a step away was set by a clock that has been put back since.
         let next = self.next.filter(|due| *due <= now.saturating_add(step));
         let due = next.unwrap_or_else(|| at_or_after(now, step, self.offset_s));
@@ -105,12 +109,16 @@ impl Schedule {
         }
         // A late caller (a laptop that slept) gets the time that fits now, not one for each that was missed.
         let timestamp = at_or_before(now, step, self.offset_s).max(due);
-        self.started = true;
-        self.next = Some(at_or_after(timestamp.saturating_add(1), self.interval.0, self.offset_s));
-        match circumstances.last_epoch {
-            Some(last_epoch) if last_epoch >= timestamp => Decision::WaitUntil(self.next.unwrap_or(timestamp)),
-            _ => Decision::Cut(timestamp),
-        }
+        let repeats = circumstances.last_epoch.is_some_and(|last| last >= timestamp);
+        self.started |= !repeats;
+        let next = at_or_after(timestamp.saturating_add(1), self.step(), self.offset_s);
+        self.next = Some(next);
+        if repeats { Decision::WaitUntil(next) } else { Decision::Cut(timestamp) }
+    }
+
+    /// The first epoch after a sync or a restart comes soon, the others on the interval's grid.
+    fn step(&self) -> u32 {
+        if self.started { self.interval.0 } else { FIRST_STEP_S }
     }
 }
 
@@ -121,7 +129,7 @@ fn blocked(now: u32, circumstances: Circumstances) -> Option<Blocked> {
     if let Some(last_epoch) = circumstances.last_epoch.filter(|last| *last > now) {
         return Some(Blocked::ClockBehind { last_epoch });
     }
-    let deaf = circumstances.last_contact.is_none_or(|last| now.saturating_sub(last) > DEAF_AFTER_S);
+    let deaf = circumstances.last_heard.is_none_or(|last| now.saturating_sub(last) > DEAF_AFTER_S);
     deaf.then_some(Blocked::Deaf)
 }
 
@@ -143,7 +151,7 @@ mod tests {
     const T: u32 = 1_760_000_000; // a multiple of 100
 
     fn fine(now: u32) -> Circumstances {
-        Circumstances { last_epoch: None, synced: true, last_contact: Some(now) }
+        Circumstances { last_epoch: None, synced: true, last_heard: Some(now) }
     }
 
     fn interval(seconds: u64) -> Interval {
@@ -237,11 +245,11 @@ mod tests {
         assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::Syncing));
         let circumstances = Circumstances { last_epoch: Some(T + 1), ..fine(T) };
         assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::ClockBehind { last_epoch: T + 1 }));
-        let circumstances = Circumstances { last_contact: Some(T - 3601), ..fine(T) };
+        let circumstances = Circumstances { last_heard: Some(T - 3601), ..fine(T) };
         assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::Deaf));
-        let circumstances = Circumstances { last_contact: None, ..fine(T) };
+        let circumstances = Circumstances { last_heard: None, ..fine(T) };
         assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::Deaf));
-        let circumstances = Circumstances { last_contact: Some(T - 3600), ..fine(T) };
+        let circumstances = Circumstances { last_heard: Some(T - 3600), ..fine(T) };
         assert_eq!(schedule.decide(T, circumstances), Decision::WaitUntil(T + 3));
     }
 }

@@ -197,6 +197,11 @@ impl Checker {
         self.waiting.messages()
     }
 
+    /// Whether a channel at this place waits for its proof.
+    pub fn is_waiting(&self, scid: ShortChannelId) -> bool {
+        self.waiting.has_place(scid)
+    }
+
     /// Whether the waiting room is at most half full.
     pub fn waiting_has_room(&self) -> bool {
         self.waiting.is_half_empty()
@@ -285,7 +290,7 @@ impl Checker {
     }
 
     fn accept(&mut self, now: UnixMs, fact: Fact, outcome: &mut Outcome) {
-        if matches!(fact, Fact::Channel { .. } | Fact::Update(_) | Fact::Node(_)) {
+        if fact.is_message() {
             self.tally.accepted += 1;
         }
         self.known.learn(now, &fact);

@@ -1,4 +1,4 @@
-//! When to ask a peer for everything it knows, and when it has told us.
+//! When to ask a peer for everything it knows, when it has told us, and whether that makes the journal fresh.
 //!
 //! A full sync is a `gossip_timestamp_filter` with `first_timestamp` 0, which makes a peer send its whole store; the
 //! protocol has no word for "that was all". So each full sync also asks for the peer's inventory
@@ -12,43 +12,41 @@
 //!    them that never pauses hides nothing, and
 //! 4. at most 1 % of it waits for a bitcoind that cannot be reached or is still catching up.
 //!
-//! A sync that snapshots wait for also needs an inventory of at least half of the channels that are known already,
-//! and waits for the other peers that are still telling: for up to half an hour if their inventory is larger by more
-//! than a tenth, else for twice the time that the first one took and ten seconds. A peer that makes no progress for a
-//! minute has stalled: another one is asked.
+//! A sync that snapshots wait for also needs an inventory of at least half of the channels that are known already.
+//! It waits for the other peers that are telling: two minutes for their inventories, half an hour for those that turn
+//! out larger by more than a tenth, and for the others as long as the first one took and ten seconds. A peer has
+//! stalled when no further channel came for a minute (or, once all have come, nothing at all): another one is asked.
+//!
+//! The journal is fresh while a message was accepted, or a full sync completed, within the last hour. What is not
+//! fresh needs a full sync before it is trusted.
 
 #[cfg(test)]
 mod tests;
 
+mod run;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::check::{Gossip, Heard};
+use self::run::{Run, STALLED_AFTER};
+use super::check::Heard;
 use super::{NodeId, UnixMs};
 
-/// Shares of the inventory, in per cent, that must have been heard.
-const ANNOUNCED_PER_CENT: usize = 95;
-const UPDATED_PER_CENT: usize = 90;
 /// Share of the inventory, in per cent, that may wait for an unreachable bitcoind.
 const UNSETTLED_PER_CENT: usize = 1;
-const QUIET_AT_LEAST: Duration = Duration::from_secs(2);
-const QUIET_AT_MOST: Duration = Duration::from_secs(30);
-const STALLED_AFTER: Duration = Duration::from_secs(60);
-/// How long the first sync waits for slower peers, beyond twice the first one's time; and for peers that are still
-/// connecting, from the start.
+/// How long a first sync waits for other peers, beyond the time that it took; and for peers that are still connecting,
+/// from the start.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long it waits for peers that know much more.
+/// How long it waits for their inventories …
+const GRACE_FOR_INVENTORIES: Duration = Duration::from_secs(120);
+/// … and for peers that know much more.
 const GRACE_FOR_LARGER: Duration = Duration::from_secs(1800);
-/// Gossip older than this may have been missed: ask for everything.
+/// A journal that heard nothing for longer may have missed something: everything is asked for.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
 /// How often everything is asked for anyway, which heals whatever was missed.
 const HEAL_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How many peers are asked for everything at the same time.
 const RUNS_AT_MOST: usize = 3;
-/// No short channel id lies at this height or above: 24 bits (BOLT 7).
-const HEIGHT_END: u64 = 1 << 24;
-/// An inventory beyond this is nonsense.
-const INVENTORY_AT_MOST: usize = 600_000;
 
 /// What to ask of a peer that has connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,14 +70,17 @@ pub enum Step {
 pub struct Syncs {
     /// When the last full sync was completed.
     completed: Option<UnixMs>,
-    /// Snapshots are not to be trusted before a full sync is complete.
-    needed: bool,
     /// When a message was last accepted.
     last_message: Option<UnixMs>,
+    /// Snapshots are not to be trusted before a full sync is complete.
+    needed: bool,
+    /// When messages were last lost: a full sync that began later makes up for them.
+    lost: Option<UnixMs>,
     started: UnixMs,
     /// Configured peers whose first connection has neither worked nor failed.
     awaited: BTreeSet<NodeId>,
-    connected: BTreeSet<NodeId>,
+    /// The connected peers, and whether each answers queries.
+    connected: BTreeMap<NodeId, bool>,
     /// To be asked for everything when they connect next.
     owed: BTreeSet<NodeId>,
     runs: BTreeMap<NodeId, Run>,
@@ -87,17 +88,6 @@ pub struct Syncs {
     last_turn: Option<NodeId>,
     /// … and when a peer was last asked for everything.
     last_asked: UnixMs,
-}
-
-struct Run {
-    started: UnixMs,
-    last_progress: UnixMs,
-    done: Option<UnixMs>,
-    inventory: HashSet<u64>,
-    inventory_complete: bool,
-    announced: HashSet<u64>,
-    updated: HashSet<(u64, u8)>,
-    nodes: HashSet<NodeId>,
 }
 
 impl Syncs {
@@ -110,23 +100,29 @@ impl Syncs {
     ) -> Self {
         let mut syncs = Self {
             completed,
-            needed: completed.is_none(),
             last_message,
+            needed: completed.is_none(),
+            lost: None,
             started: now,
             awaited: peers.into_iter().collect(),
-            connected: BTreeSet::new(),
+            connected: BTreeMap::new(),
             owed: BTreeSet::new(),
             runs: BTreeMap::new(),
             last_turn: None,
             last_asked: now,
         };
-        syncs.needed |= syncs.is_stale(now);
+        syncs.look_at_the_clock(now);
         syncs
     }
 
-    /// Whether what has been told so far is enough to cut a snapshot from.
+    /// Whether what has been told so far is enough to cut a snapshot from, as of the last [`tick`](Self::tick).
     pub fn trusted(&self) -> bool {
         !self.needed
+    }
+
+    /// When the journal last became fresher: by a message, or by a full sync that found nothing missing.
+    pub fn last_heard(&self) -> Option<UnixMs> {
+        self.last_message.max(self.completed)
     }
 
     /// How many peers are connected.
@@ -134,34 +130,42 @@ impl Syncs {
         self.connected.len()
     }
 
-    /// Whether this peer is telling everything at the moment.
-    pub fn is_syncing(&self, peer: &NodeId) -> bool {
-        self.runs.contains_key(peer)
+    /// Time has passed, perhaps much of it: to be said before anything that happens at `now`.
+    pub fn look_at_the_clock(&mut self, now: UnixMs) {
+        // A clock that was ahead must not hold anything up.
+        for moment in [&mut self.completed, &mut self.last_message, &mut self.lost] {
+            *moment = moment.map(|moment| moment.min(now));
+        }
+        self.last_asked = self.last_asked.min(now);
+        self.runs.values_mut().for_each(|run| run.not_after(now));
+        self.needed |= self.last_heard().is_none_or(|last| now.since(last) > STALE_AFTER);
     }
 
-    fn is_stale(&self, now: UnixMs) -> bool {
-        self.last_message.is_none_or(|last| now.since(last) > STALE_AFTER)
-    }
-
-    /// A peer has connected: what to ask of it.
-    pub fn connect(&mut self, peer: NodeId, now: UnixMs) -> Ask {
+    /// A peer has connected, one that answers queries or does not: what to ask of it.
+    pub fn connect(&mut self, peer: NodeId, queries: bool, now: UnixMs) -> Ask {
+        self.look_at_the_clock(now);
         self.awaited.remove(&peer);
-        self.connected.insert(peer);
-        let wanted = (self.needed || self.is_stale(now)) && self.runs.len() < RUNS_AT_MOST;
-        if self.owed.remove(&peer) || wanted {
+        self.connected.insert(peer, queries);
+        let done = self.runs.contains_key(&peer); // it has told everything, and is waited for no longer
+        let wanted = self.needed && self.runs.len() < RUNS_AT_MOST && !done;
+        if !self.owed.remove(&peer) && !wanted {
+            return Ask::Recent;
+        }
+        if queries {
             self.runs.insert(peer, Run::new(now));
             self.last_asked = now;
-            Ask::Full
-        } else {
-            Ask::Recent
         }
+        Ask::Full
     }
 
-    /// A connection was lost, or a try to make one failed.
+    /// A connection was lost, or a try to make one failed. Whoever had not told everything will be asked again.
     pub fn disconnect(&mut self, peer: &NodeId) {
         self.awaited.remove(peer);
         self.connected.remove(peer);
-        self.runs.remove(peer);
+        if self.runs.get(peer).is_some_and(|run| run.done.is_none()) {
+            self.runs.remove(peer);
+            self.owed.insert(*peer);
+        }
     }
 
     /// Messages of this peer were lost: it owes us everything when it connects next.
@@ -169,32 +173,21 @@ impl Syncs {
         self.owed.insert(peer);
     }
 
-    /// Messages were lost, no matter whose: some connected peer is to be asked again.
-    pub fn owe_any(&mut self) -> Option<NodeId> {
-        let peer = self.next_in_turn()?;
-        self.owed.insert(peer);
-        Some(peer)
+    /// Messages were lost, no matter whose.
+    pub fn lose(&mut self, now: UnixMs) {
+        self.lost = Some(now);
     }
 
-    /// Messages were dropped until `now`. If that went on for long, only a full sync makes snapshots trustworthy.
-    pub fn resume(&mut self, now: UnixMs) {
-        self.needed |= self.is_stale(now);
-    }
-
-    /// A message was accepted.
+    /// A gossip message was accepted.
     pub fn accepted(&mut self, now: UnixMs) {
         self.last_message = Some(now);
     }
 
     /// A part of a peer's inventory: the channels it knows from block `first` on, for `number` blocks.
     pub fn inventory(&mut self, peer: &NodeId, first: u32, number: u32, scids: &[u64], now: UnixMs) {
-        let Some(run) = self.runs.get_mut(peer) else { return };
-        if run.inventory.len() + scids.len() > INVENTORY_AT_MOST {
-            return;
+        if let Some(run) = self.runs.get_mut(peer) {
+            run.inventory(first, number, scids, now);
         }
-        run.inventory.extend(scids);
-        run.inventory_complete |= u64::from(first) + u64::from(number) >= HEIGHT_END;
-        run.last_progress = now;
     }
 
     /// A message was heard, whatever became of it.
@@ -204,33 +197,43 @@ impl Syncs {
         }
     }
 
-    /// What follows at `now`, with so many channels known, and `unsettled` ones waiting for a bitcoind that cannot
-    /// answer.
-    pub fn tick(&mut self, now: UnixMs, known: usize, unsettled: u64) -> Vec<Step> {
+    /// What follows at `now`, with so many channels `known`. `unsettled` tells how many channels of an inventory wait
+    /// for a bitcoind that cannot answer.
+    pub fn tick(&mut self, now: UnixMs, known: usize, unsettled: impl Fn(&HashSet<u64>) -> usize) -> Vec<Step> {
+        self.look_at_the_clock(now);
         let mut steps: Vec<_> = self.finish(now, known, unsettled).into_iter().collect();
         let stalled: Vec<_> =
             self.runs.iter().filter(|(_, run)| run.is_stalled(now)).map(|(peer, _)| *peer).collect();
-        for peer in stalled {
-            self.runs.remove(&peer);
+        if let Some(last) = stalled.last() {
+            self.last_turn = Some(*last); // it is somebody else's turn
+            self.runs.retain(|peer, _| !stalled.contains(peer));
             steps.extend(self.ask_next(now, "a full sync made no progress for a minute"));
         }
         if self.runs.is_empty() && now.since(self.last_asked) >= STALLED_AFTER {
-            if self.needed {
-                steps.extend(self.ask_next(now, "no peer is telling everything"));
-            } else if self.completed.is_some_and(|last| now.since(last) >= HEAL_EVERY) {
-                steps.extend(self.ask_next(now, "the daily full sync is due"));
-            }
+            steps.extend(self.why_ask(now).and_then(|why| self.ask_next(now, why)));
         }
         steps
     }
 
+    fn why_ask(&self, now: UnixMs) -> Option<&'static str> {
+        if self.needed {
+            Some("no peer is telling everything")
+        } else if self.lost.is_some() {
+            Some("messages were lost while there was no room for them")
+        } else {
+            let due = self.completed.is_none_or(|last| now.since(last) >= HEAL_EVERY);
+            due.then_some("the daily full sync is due")
+        }
+    }
+
     fn ask_next(&mut self, now: UnixMs, why: &'static str) -> Option<Step> {
-        let peer = self.owe_any()?;
+        let peer = self.next_in_turn()?;
+        self.owed.insert(peer);
         self.last_asked = now;
         Some(Step::Reconnect { peer, why })
     }
 
-    fn finish(&mut self, now: UnixMs, known: usize, unsettled: u64) -> Option<Step> {
+    fn finish(&mut self, now: UnixMs, known: usize, unsettled: impl Fn(&HashSet<u64>) -> usize) -> Option<Step> {
         for run in self.runs.values_mut() {
             if run.done.is_none() && run.is_complete(now) {
                 run.done = Some(now);
@@ -238,14 +241,17 @@ impl Syncs {
         }
         let done = self.runs.iter().filter(|(_, run)| run.done.is_some());
         let (peer, best) = done.max_by_key(|(peer, run)| (run.inventory.len(), std::cmp::Reverse(**peer)))?;
-        let (peer, channels) = (*peer, best.inventory.len());
-        let bearable = (channels * UNSETTLED_PER_CENT / 100) as u64;
-        if unsettled > bearable || (self.needed && (channels * 2 < known || self.others_matter(best, now))) {
+        let (peer, channels, began) = (*peer, best.inventory.len(), best.started);
+        if self.needed && (channels * 2 < known || self.others_matter(best, now)) {
+            return None;
+        }
+        if unsettled(&best.inventory) * 100 > channels * UNSETTLED_PER_CENT {
             return None;
         }
         self.runs.clear(); // what others are still telling is taken in all the same
         self.needed = false;
         self.completed = Some(now);
+        self.lost = self.lost.filter(|lost| *lost >= began);
         Some(Step::Completed { peer, channels })
     }
 
@@ -254,67 +260,27 @@ impl Syncs {
         if !self.awaited.is_empty() && now.since(self.started) < GRACE {
             return true;
         }
+        let waited = best.done.map_or(Duration::ZERO, |done| now.since(done));
         let took = best.last_progress.since(best.started);
         self.runs.values().filter(|run| run.done.is_none()).any(|run| {
             let larger = run.inventory.len() * 10 > best.inventory.len() * 11;
-            let patience = if larger { GRACE_FOR_LARGER } else { took * 2 + GRACE };
-            (larger || !run.is_quiet(now)) && now.since(run.started) < patience
+            let patience = match (run.inventory_complete, larger) {
+                (_, true) => GRACE_FOR_LARGER,
+                (false, false) => GRACE_FOR_INVENTORIES,
+                (true, false) if run.is_quiet(now) => Duration::ZERO,
+                (true, false) => took + GRACE,
+            };
+            waited < patience
         })
     }
 
-    /// The connected peer after the last one asked that is not being asked already.
+    /// The connected peer after the last one asked that answers queries and is not being asked already.
     fn next_in_turn(&mut self) -> Option<NodeId> {
-        let free = || self.connected.iter().filter(|peer| !self.runs.contains_key(*peer));
-        let after = free().find(|peer| self.last_turn.is_none_or(|last| **peer > last));
-        let next = after.or_else(|| free().next()).copied();
+        let answering = self.connected.iter().filter(|(_, queries)| **queries).map(|(peer, _)| *peer);
+        let free: Vec<_> = answering.filter(|peer| !self.runs.contains_key(peer)).collect();
+        let after = free.iter().find(|peer| self.last_turn.is_none_or(|last| **peer > last));
+        let next = after.or(free.first()).copied();
         self.last_turn = next.or(self.last_turn);
         next
-    }
-}
-
-impl Run {
-    fn new(now: UnixMs) -> Self {
-        let (inventory, announced, updated, nodes) = Default::default();
-        let (started, last_progress) = (now, now);
-        Self { started, last_progress, done: None, inventory, inventory_complete: false, announced, updated, nodes }
-    }
-
-    fn heard(&mut self, message: &Gossip, now: UnixMs) {
-        let counts = |scid: &u64| !self.inventory_complete || self.inventory.contains(scid);
-        let full = self.announced.len() + self.nodes.len() > INVENTORY_AT_MOST;
-        let first = !full
-            && match message {
-                Gossip::Channel(m) => {
-                    counts(&m.contents.short_channel_id) && self.announced.insert(m.contents.short_channel_id)
-                }
-                Gossip::Update(m) => {
-                    let scid = m.contents.short_channel_id;
-                    counts(&scid) && self.updated.insert((scid, m.contents.channel_flags & 1))
-                }
-                Gossip::Node(m) => self.nodes.insert(m.contents.node_id),
-            };
-        if first {
-            self.last_progress = now;
-        }
-    }
-
-    fn is_quiet(&self, now: UnixMs) -> bool {
-        let took = self.last_progress.since(self.started);
-        now.since(self.last_progress) >= (took / 10).clamp(QUIET_AT_LEAST, QUIET_AT_MOST)
-    }
-
-    fn is_complete(&self, now: UnixMs) -> bool {
-        if !self.inventory_complete || self.inventory.is_empty() || !self.is_quiet(now) {
-            return false;
-        }
-        let announced = self.inventory.iter().filter(|scid| self.announced.contains(scid)).count();
-        let updated = |scid: &&u64| self.updated.contains(&(**scid, 0)) || self.updated.contains(&(**scid, 1));
-        let updated = self.inventory.iter().filter(updated).count();
-        let all = self.inventory.len();
-        announced * 100 >= all * ANNOUNCED_PER_CENT && updated * 100 >= all * UPDATED_PER_CENT
-    }
-
-    fn is_stalled(&self, now: UnixMs) -> bool {
-        self.done.is_none() && now.since(self.last_progress) >= STALLED_AFTER
     }
 }

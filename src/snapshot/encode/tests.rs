@@ -71,10 +71,10 @@ fn a_network_that_wallets_would_drop_is_an_error() {
     let nodes: Vec<ViewNode> = (0..200_001).map(node).collect();
     assert!(encode_full(&view(nodes[..200_000].to_vec(), Vec::new()), CHAIN, Version::V1).is_ok());
     let error = encode_full(&view(nodes, Vec::new()), CHAIN, Version::V1);
-    assert_eq!(error, Err(TooLarge { nodes: 200_001, channels: 0 }));
+    assert_eq!(error, Err(TooLarge::Network { nodes: 200_001, channels: 0 }));
     let channels: Vec<_> = (0..300_001).map(|n| channel(n, [0, 1])).collect();
     let error = encode_full(&view(vec![node(0), node(1)], channels), CHAIN, Version::V2);
-    assert_eq!(error, Err(TooLarge { nodes: 2, channels: 300_001 }));
+    assert_eq!(error, Err(TooLarge::Network { nodes: 2, channels: 300_001 }));
 }
 
 proptest! {
