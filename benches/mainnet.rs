@@ -62,13 +62,11 @@ fn facts(network: &Network) -> Vec<Event> {
     channels.chain(nodes).map(Event::Fact).collect()
 }
 
-fn both<T: Send>(work: impl Fn(Version) -> T + Sync) -> [T; 2] {
-    let (one, two) = rayon::join(|| work(Version::V1), || work(Version::V2));
-    [one, two]
-}
-
 fn encode(view: &View) -> [Vec<u8>; 2] {
-    both(|version| encode_full(view, ChainHash::using_genesis_block_const(CHAIN), version).expect("small enough"))
+    let chain = ChainHash::using_genesis_block_const(CHAIN);
+    let encode = |version| encode_full(view, chain, version).expect("small enough");
+    let (v1, v2) = rayon::join(|| encode(Version::V1), || encode(Version::V2));
+    [v1, v2]
 }
 
 /// The middle one of several runs.
@@ -93,8 +91,7 @@ fn bench(criterion: &mut Criterion) {
     let cut_and_encode = || encode(&history.view(&epoch).expect("known"));
     let [v1, v2] = encode(&complete);
     let verify = || {
-        both(|version| {
-            let bytes = if version == Version::V1 { &v1 } else { &v2 };
+        [(Version::V1, &v1), (Version::V2, &v2)].map(|(version, bytes)| {
             differences(&complete, bytes, version, CHAIN, now.secs()).expect("the client takes it")
         })
     };
