@@ -24,5 +24,5 @@ bench: SHELL := /bin/bash
 bench: .SHELLFLAGS := -o pipefail -c
 bench: tools
 	mkdir -p target
-	cargo bench --locked 2>&1 | tee target/bench.log
+	cargo bench --locked --bench '*' 2>&1 | tee target/bench.log
 	@echo; echo '| work | budget | measured | share of the budget |'; echo '|---|---|---|---|'; grep '^| ' target/bench.log
