@@ -87,7 +87,7 @@ impl Service {
     fn start(data_dir: &Path) -> Self {
         let address = free_address();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rgsd"));
-        command.arg("serve").arg("--data-dir").arg(data_dir);
+        command.env_clear().arg("serve").arg("--data-dir").arg(data_dir);
         command.args(["--peers", PEER, "--interval", "10s", "--log", "warn", "--listen", &address.to_string()]);
         let started = Instant::now();
         Self { process: command.spawn().expect("the program"), address, started }
