@@ -46,7 +46,7 @@ pub fn cut(mut view: View, network: Network, now_s: u32) -> Result<Cut, CutError
         let encode = |version| encode(&view, version, network);
         let (v1, v2) = rayon::join(|| encode(Version::V1), || encode(Version::V2));
         let (v1, v2) = (v1?, v2?);
-        // One after the other: the client's copy of the network takes more memory than all the rest of the service.
+        // One after the other: the client's copy of the network takes about as much memory as all the rest of the service.
         let mut wrong = Differences::default();
         for (version, bytes) in [(Version::V1, &v1), (Version::V2, &v2)] {
             let checked = differences(&view, bytes, version, network, now_s);
