@@ -4,8 +4,7 @@
 //! Prints what one run shows (how long an initial sync takes to write, how long a start takes to read, how much
 //! memory and disk it takes), then times the views.
 
-#[path = "../tests/support/unsigned.rs"]
-mod unsigned;
+mod support;
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
@@ -13,117 +12,22 @@ use std::time::{Duration, Instant};
 
 use bitcoin::Network;
 use criterion::{Criterion, criterion_group, criterion_main};
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rgsd::gossip::{Direction, Fact, Policy, UnixMs};
+use rgsd::gossip::UnixMs;
 use rgsd::history::History;
-use rgsd::journal::{Draft, Journal, Pace, Reader, Seq, SqliteJournal, Writer, read_ahead, retention};
+use rgsd::journal::{Journal, Pace, Reader, Seq, SqliteJournal, Writer, read_ahead, retention};
 use tempfile::TempDir;
 
-use unsigned::{announcement, draft, epoch, ipv4, node_announcement, scid, update};
+use support::process::{processor_time, resident_mb};
+use support::talking::Gossip;
+use support::unsigned::epoch;
 
-const CHANNELS: u64 = 51_000;
-const NODES: u32 = 17_000;
-const DAYS: u32 = 6;
-const UPDATES_A_DAY: u32 = 250_000;
-const NODE_ANNOUNCEMENTS_A_DAY: u32 = 125_000;
-/// One node announcement in so many brings other details.
-const NEWS: u32 = 10;
 const START: u32 = 1_770_000_000;
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A network that talks.
-struct Gossip {
-    rng: ChaCha8Rng,
-    policies: Vec<[Policy; 2]>,
-    addresses: Vec<u8>,
-}
-
-impl Gossip {
-    fn new() -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let policies = (0..CHANNELS).map(|_| [policy(&mut rng), policy(&mut rng)]).collect();
-        Self { rng, policies, addresses: vec![0; NODES as usize] }
-    }
-
-    /// What an initial sync brings.
-    fn initial_sync(&mut self) -> Vec<Draft> {
-        let mut drafts = Vec::new();
-        for n in 0..CHANNELS {
-            let one = self.rng.random_range(0..NODES - 1);
-            let nodes = [one, self.rng.random_range(one + 1..NODES)];
-            let announcement = announcement(scid(n << 40), nodes, &[]);
-            drafts.push(draft(START.into(), Fact::Channel { announcement, capacity_sat: Some(10_000_000) }));
-            drafts.extend(Direction::BOTH.map(|direction| self.update(n, direction, START - 1)));
-        }
-        drafts.extend((0..NODES).map(|n| self.node(n, START - 1)));
-        drafts
-    }
-
-    /// What comes within one hour, and the epoch at its end.
-    fn hour(&mut self, hour: u32) -> Vec<Draft> {
-        let mut drafts = Vec::new();
-        for n in 0..(UPDATES_A_DAY + NODE_ANNOUNCEMENTS_A_DAY) / 24 {
-            let now = START + hour * 3600 + n / 5;
-            drafts.push(if n % 3 == 2 {
-                let n = self.rng.random_range(0..NODES);
-                if self.rng.random_range(0..NEWS) == 0 {
-                    self.addresses[n as usize] += 1;
-                }
-                self.node(n, now)
-            } else {
-                let (n, second) = (self.rng.random_range(0..CHANNELS), self.rng.random_range(0..2usize));
-                if self.rng.random_bool(0.5) {
-                    self.policies[n as usize][second] = policy(&mut self.rng);
-                }
-                self.update(n, Direction::BOTH[second], now)
-            });
-        }
-        drafts.push(epoch(START + (hour + 1) * 3600 + 17));
-        drafts
-    }
-
-    fn update(&self, n: u64, direction: Direction, timestamp: u32) -> Draft {
-        let policy = &self.policies[n as usize][direction as usize];
-        draft(timestamp.into(), Fact::Update(update(scid(n << 40), direction, timestamp, policy)))
-    }
-
-    fn node(&self, n: u32, timestamp: u32) -> Draft {
-        let onion = [&[4], &[self.addresses[n as usize]; 37][..]].concat();
-        let addresses = [&ipv4(self.addresses[n as usize])[..], &onion].concat();
-        draft(
-            timestamp.into(),
-            Fact::Node(node_announcement(n, timestamp, &[0x80, 0, 0, 0, 0x0a, 0x69, 0xa2], &addresses)),
-        )
-    }
-}
-
-fn policy(rng: &mut ChaCha8Rng) -> Policy {
-    Policy {
-        htlc_minimum_msat: 1_000,
-        htlc_maximum_msat: rng.random_range(1_000..9_900_000_000),
-        fee_base_msat: rng.random_range(0..3) * 500,
-        fee_proportional_millionths: rng.random_range(0..2_000),
-        cltv_expiry_delta: 80,
-        enabled: rng.random_bool(0.9),
-    }
-}
-
-/// From `/proc/self`: resident memory in MB, and the processor's time of this process.
-fn resident_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
-fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks: u64 = stat.split_whitespace().skip(13).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
-}
-
 fn fill(journal: &mut SqliteJournal) {
-    let mut network = Gossip::new();
+    let mut network = Gossip::new(START);
     let sync = network.initial_sync();
     let (start, processor) = (Instant::now(), processor_time());
     for group in sync.chunks(1_000) {
@@ -135,11 +39,7 @@ fn fill(journal: &mut SqliteJournal) {
         start.elapsed(),
         processor_time() - processor
     );
-    for hour in 0..DAYS * 24 {
-        for group in network.hour(hour).chunks(10_000) {
-            journal.append(group).expect("room");
-        }
-    }
+    network.fill(journal);
 }
 
 fn load(journal: &mut SqliteJournal) -> History {
@@ -194,7 +94,7 @@ fn benches(c: &mut Criterion) {
 /// Through the writer's thread: how fast an initial sync goes in, and how long a draft waits while much is forgotten.
 fn write(journal: SqliteJournal) {
     let (writer, drafts, mut commits) = Writer::spawn(Box::new(journal), Pace::default()).expect("started");
-    let sync = Gossip::new().initial_sync();
+    let sync = Gossip::new(START).initial_sync();
     let (start, processor, count) = (Instant::now(), processor_time(), sync.len());
     let sending = drafts.clone();
     let sender = std::thread::spawn(move || sync.into_iter().try_for_each(|draft| sending.blocking_send(draft)));

@@ -43,13 +43,15 @@ pub fn cut(mut view: View, network: Network, now_s: u32) -> Result<Cut, CutError
     let mut left_out = Differences::default();
     let mut rejected = None;
     for _ in 0..ROUNDS {
-        let (v1, v2) = rayon::join(
-            || encode_and_check(&view, Version::V1, network, now_s),
-            || encode_and_check(&view, Version::V2, network, now_s),
-        );
-        let ((v1, checked_v1), (v2, checked_v2)) = (v1?, v2?);
-        let mut wrong = wrong(checked_v1, &mut rejected)?;
-        wrong.merge(self::wrong(checked_v2, &mut rejected)?);
+        let encode = |version| encode(&view, version, network);
+        let (v1, v2) = rayon::join(|| encode(Version::V1), || encode(Version::V2));
+        let (v1, v2) = (v1?, v2?);
+        // One after the other: the client's copy of the network takes about as much memory as all the rest of the service.
+        let mut wrong = Differences::default();
+        for (version, bytes) in [(Version::V1, &v1), (Version::V2, &v2)] {
+            let checked = differences(&view, bytes, version, network, now_s);
+            wrong.merge(what_is_wrong(checked, &mut rejected)?);
+        }
         if wrong.is_empty() {
             let snapshot = Snapshot { epoch: view.epoch, counts: count(&view), v1, v2 };
             return Ok(Cut { snapshot, left_out });
@@ -67,7 +69,10 @@ pub fn cut(mut view: View, network: Network, now_s: u32) -> Result<Cut, CutError
 /// What to leave out. One channel that the client will not have makes it refuse the whole snapshot, so a refusal
 /// that names a channel is a difference; it is kept in `rejected` for the case that leaving the channel out does not
 /// help.
-fn wrong(checked: Result<Differences, Rejected>, rejected: &mut Option<Rejected>) -> Result<Differences, CutError> {
+fn what_is_wrong(
+    checked: Result<Differences, Rejected>,
+    rejected: &mut Option<Rejected>,
+) -> Result<Differences, CutError> {
     match checked {
         Err(Rejected::ByClient { reason, at: Some(at) }) => {
             *rejected = Some(Rejected::ByClient { reason, at: Some(at) });
@@ -77,16 +82,10 @@ fn wrong(checked: Result<Differences, Rejected>, rejected: &mut Option<Rejected>
     }
 }
 
-fn encode_and_check(
-    view: &View,
-    version: Version,
-    network: Network,
-    now_s: u32,
-) -> Result<(Bytes, Result<Differences, Rejected>), TooLarge> {
+fn encode(view: &View, version: Version, network: Network) -> Result<Bytes, TooLarge> {
     let mut bytes = encode_full(view, ChainHash::using_genesis_block_const(network), version)?;
     bytes.shrink_to_fit();
-    let checked = differences(view, &bytes, version, network, now_s);
-    Ok((bytes.into(), checked))
+    Ok(bytes.into())
 }
 
 fn count(view: &View) -> Counts {

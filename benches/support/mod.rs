@@ -1,0 +1,9 @@
+//! What the benches share.
+
+#![allow(dead_code)] // Each bench uses its part of it.
+
+pub mod process;
+pub mod table;
+pub mod talking;
+#[path = "../../tests/support/unsigned.rs"]
+pub mod unsigned;

@@ -1,0 +1,188 @@
+//! An initial sync at mainnet's size, 51,000 channels, 102,000 updates and 17,000 nodes: from a peer on loopback TCP,
+//! through the running service, until the journal has all of it.
+//!
+//! The measure is the time that the signature checks of the same messages take on the same cores, in the same run:
+//! everything else (the peer's own work, which shares the cores, included) may take half as much again. Then the same
+//! with funding proofs from a chain behind bitcoind's REST paths.
+
+mod support;
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bitcoin::hashes::{Hash, sha256d};
+use bitcoin::secp256k1::{Message, PublicKey, Secp256k1, VerifyOnly};
+use lightning::routing::gossip::{verify_channel_announcement, verify_node_announcement};
+use lightning::util::ser::Writeable;
+use rayon::prelude::*;
+use rgsd::config::{self, Bitcoind, Config};
+use rgsd::gossip::check::Gossip;
+use rgsd::gossip::{Clock, NodeId, PeerAddress, SystemClock};
+use rgsd::http::Status;
+use rgsd::serve::Service;
+use rgsd::synth::{Behaviour, Chain, Network, NetworkSpec, Peer, PeerHandle, Store, Topology};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use support::table;
+
+const CHANNELS: usize = 51_000;
+/// Each a pair of checks alone and a sync; the middle ratio counts.
+const ROUNDS: usize = 3;
+const RATIO: f64 = 1.5;
+const REQUESTS_A_BLOCK: f64 = 2.2;
+
+fn main() {
+    let network = network();
+    let messages = network.dump();
+    println!("{} messages of {} channels and {} nodes", messages.len(), CHANNELS, network.nodes().len());
+    let store = Store::new(messages);
+    let runtime = Runtime::new().expect("a runtime");
+
+    let checks = Checks::of(&network);
+    let mut rounds: Vec<(Duration, Duration)> = (0..ROUNDS)
+        .map(|round| {
+            let alone = checks.run();
+            let sync = runtime.block_on(sync(&network, &store, None));
+            println!("round {round}: the checks alone {alone:.2?}, the sync {sync:.2?}");
+            (alone, sync)
+        })
+        .collect();
+    let ratio = |(alone, sync): &(Duration, Duration)| sync.as_secs_f64() / alone.as_secs_f64();
+    rounds.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
+    let middle = rounds[ROUNDS / 2];
+
+    let chain = Chain::of(&network, network.last_height() + 6);
+    let proven = runtime.block_on(sync(&network, &store, Some(&chain)));
+    let requests = chain.requests();
+    let blocks = blocks_touched(&network);
+    println!("with funding proofs: {requests:?} for {blocks} blocks");
+
+    let (alone, unproven) = middle;
+    let measured = format!("{unproven:.2?}, the checks alone {alone:.2?}: {:.2} ×", ratio(&middle));
+    table::row(
+        "initial sync without funding proofs",
+        "1.5 × its signature checks",
+        &measured,
+        ratio(&middle) / RATIO,
+    );
+    let a_block = requests.total() as f64 / blocks as f64;
+    let measured = format!("{a_block:.2} a block touched; {} requests, {proven:.2?}", requests.total());
+    table::row("its funding proofs", "2.2 requests a block touched", &measured, a_block / REQUESTS_A_BLOCK);
+}
+
+fn network() -> Network {
+    let spec = NetworkSpec::default();
+    let topology = Topology::generate(CHANNELS, spec.seed);
+    Network::new(&topology, spec, SystemClock.now()).expect("a network")
+}
+
+fn blocks_touched(network: &Network) -> usize {
+    let mut heights: Vec<u32> = network.channels().iter().map(|channel| channel.scid.height()).collect();
+    heights.dedup(); // in ascending order
+    heights.len()
+}
+
+/// A sync by a new service, from the first connection until the journal has every message.
+async fn sync(network: &Network, store: &Arc<Store>, chain: Option<&Chain>) -> Duration {
+    let folder = TempDir::new().expect("a directory");
+    let secret = network.nodes()[0].secret;
+    let peer = Peer::start(loopback().await, secret, network.chain_hash(), Behaviour::default(), Arc::clone(store));
+    let peer = peer.expect("a peer");
+    let bitcoind = match chain {
+        Some(chain) => Some(chain.serve(loopback().await).expect("a chain")),
+        None => None,
+    };
+    let rest_url = bitcoind.as_ref().map(|server| config::parse_rest_url(&server.url()).expect("a URL"));
+    let config = Config {
+        network: network.spec().chain,
+        data_dir: folder.path().to_owned(),
+        peers: vec![address(&peer)],
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        bitcoind: Bitcoind { rest_url },
+        ..Config::default()
+    };
+    let stop = CancellationToken::new();
+    let service = Service::start(config, Arc::new(SystemClock), stop.clone()).await.expect("started");
+    until(|| peer.connection_count() > 0).await;
+    let started = Instant::now();
+    let all = store.len() as u64;
+    until(|| journaled(&service.status(), all)).await;
+    let took = started.elapsed();
+    stop.cancel();
+    service.finish().await.expect("a clean end");
+    peer.stop().await;
+    if let Some(server) = bitcoind {
+        server.stop().await;
+    }
+    took
+}
+
+/// Whether the journal has `all` messages.
+fn journaled(status: &Status, all: u64) -> bool {
+    status.journal.last_seq.0 >= all
+}
+
+async fn until(happened: impl Fn() -> bool) {
+    while !happened() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn loopback() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("the loopback address")
+}
+
+fn address(peer: &PeerHandle) -> PeerAddress {
+    PeerAddress { node_id: peer.node_id, host: peer.addr.ip().to_string(), port: peer.addr.port() }
+}
+
+/// The signature checks of a whole network, and nothing else.
+struct Checks {
+    secp: Secp256k1<VerifyOnly>,
+    /// Each message, and who signs it where it does not say.
+    messages: Vec<(Gossip, Option<NodeId>)>,
+}
+
+impl Checks {
+    fn of(network: &Network) -> Self {
+        let ends: HashMap<u64, [NodeId; 2]> =
+            network.channels().iter().map(|channel| (channel.scid.0, channel.node_ids)).collect();
+        let read = |bytes: bytes::Bytes| {
+            let message = Gossip::from_wire(&bytes).expect("well-formed");
+            let signer = match &message {
+                Gossip::Update(m) => {
+                    let direction = usize::from(m.contents.channel_flags & 1);
+                    Some(ends[&m.contents.short_channel_id][direction])
+                }
+                _ => None,
+            };
+            (message, signer)
+        };
+        Self { secp: Secp256k1::verification_only(), messages: network.dump().into_iter().map(read).collect() }
+    }
+
+    /// How long they take, on all cores.
+    fn run(&self) -> Duration {
+        let started = Instant::now();
+        let all_good = self.messages.par_iter().all(|(message, signer)| self.is_good(message, signer.as_ref()));
+        assert!(all_good, "the network signs what it says");
+        started.elapsed()
+    }
+
+    fn is_good(&self, message: &Gossip, signer: Option<&NodeId>) -> bool {
+        match message {
+            Gossip::Channel(m) => verify_channel_announcement(m, &self.secp).is_ok(),
+            Gossip::Node(m) => verify_node_announcement(m, &self.secp).is_ok(),
+            Gossip::Update(m) => signer.is_some_and(|signer| {
+                let digest = Message::from_digest(sha256d::Hash::hash(&m.contents.encode()).to_byte_array());
+                let key = PublicKey::from_slice(signer.as_slice());
+                key.is_ok_and(|key| self.secp.verify_ecdsa(&digest, &m.signature, &key).is_ok())
+            }),
+        }
+    }
+}
