@@ -1,7 +1,7 @@
 //! From the history to a snapshot, on a network shaped like mainnet: cutting the view, encoding it in both versions,
 //! having the official client check it; and how many bytes it is, for both settings of `graph`.
 //!
-//! The shape is drawn at random, or read from the file that `RGSD_TOPOLOGY` names (Core Lightning's compressed map).
+//! The shape is drawn at random, or read from the file that `BENCH_TOPOLOGY` names (Core Lightning's compressed map).
 //! Sizes mean what their budgets mean only with the real map, because these were measured on it.
 
 mod support;
@@ -33,7 +33,7 @@ const ROUTABLE_MB: [f64; 2] = [2.55, 3.4];
 /// A history with two epochs of one network: the older shows all of it, the newer what is routable.
 fn history(now: UnixMs) -> History {
     let spec = NetworkSpec { chain: CHAIN, ..NetworkSpec::default() };
-    let topology = match std::env::var_os("RGSD_TOPOLOGY") {
+    let topology = match std::env::var_os("BENCH_TOPOLOGY") {
         Some(path) => Topology::open(Path::new(&path)).expect("a map"),
         None => Topology::generate(CHANNELS, spec.seed),
     };
@@ -106,7 +106,7 @@ fn bench(criterion: &mut Criterion) {
 
     table::time_row("cut an epoch and encode the full snapshot, v1 and v2", CUT_WITHIN, middle(cut_and_encode));
     table::time_row("its verification by the official client, v1 and v2", VERIFY_WITHIN, middle(verify));
-    let shape = if std::env::var_os("RGSD_TOPOLOGY").is_some() { "" } else { ", drawn shape" };
+    let shape = if std::env::var_os("BENCH_TOPOLOGY").is_some() { "" } else { ", drawn shape" };
     for (view, name, budgets) in [(&complete, "complete", COMPLETE_MB), (&routable, "routable", ROUTABLE_MB)] {
         println!("{name}: {} channels, {} nodes", view.channels.len(), view.nodes.len());
         for ((bytes, budget_mb), version) in encode(view).iter().zip(budgets).zip(["v1", "v2"]) {

@@ -1,6 +1,6 @@
 //! Real mainnet data, from Core Lightning's tests: gossip with real signatures, all of which verify at its recorded
 //! time, and none with one bit flipped; and a map of the whole network. Runs where the data lies beside the checkout
-//! (feature `shared-data`); where it lies, `RGSD_SHARED_DATA` says.
+//! (feature `shared-data`); where it lies, `SHARED_DATA` says.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ struct Recorded {
 }
 
 fn data(name: &str) -> PathBuf {
-    let folder = std::env::var("RGSD_SHARED_DATA").expect("RGSD_SHARED_DATA names the folder with the data");
+    let folder = std::env::var("SHARED_DATA").expect("SHARED_DATA names the folder with the data");
     PathBuf::from(folder).join(name)
 }
 
