@@ -86,9 +86,9 @@ impl Checker {
 
     /// Makes room in the waiting room where others take more than their share.
     fn make_way(&mut self, peer: NodeId, scid: Option<ShortChannelId>, bytes: usize, outcome: &mut Outcome) {
-        while let Some(last) = self.waiting.in_the_way_of(peer, scid, bytes) {
-            self.evict(last, outcome);
-        }
+        while let Some(last) = self.waiting.in_the_way_of(peer, scid, bytes)
+            && self.evict(last, outcome)
+        {}
     }
 
     fn note(&mut self, placed: Placed) -> Result<(), Refusal> {
@@ -191,11 +191,13 @@ impl Checker {
         self.drop_candidate(candidate, Refusal::FundingRefused, Refusal::ChannelRefused);
     }
 
-    fn evict(&mut self, id: CandidateId, outcome: &mut Outcome) {
-        let Some(candidate) = self.waiting.take(id) else { return };
+    /// Returns whether it was there.
+    fn evict(&mut self, id: CandidateId, outcome: &mut Outcome) -> bool {
+        let Some(candidate) = self.waiting.take(id) else { return false };
         outcome.lost = true;
         outcome.withdrawn.push((id, candidate.announcement.scid()));
         self.drop_candidate(candidate, Refusal::WaitingRoomFull, Refusal::WaitingRoomFull);
+        true
     }
 
     /// Counts a candidate out, for one reason, and what waited for nobody else, for another.
