@@ -150,23 +150,14 @@ impl Service {
             None => tokio::time::timeout_at(deadline.into(), writer.stop()).await,
         };
         back.finish(deadline.saturating_duration_since(Instant::now())).await;
-        if let Some(reason) = front.take_reason() {
-            return Err(reason);
-        }
         match flushed {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) if !state.has_no_room() => Err(error.context("the journal failed")),
-            Ok(Err(_)) => {
-                tracing::warn!("the disk is full: the last messages are not journaled, and will be asked for again");
-                Ok(())
-            }
-            Err(_) => {
-                tracing::warn!(
-                    "the disk is too slow: the last messages may not be journaled, and will be asked for again"
-                );
-                Ok(())
-            }
+            // It may have ended others with it, whose reasons would hide its own.
+            Ok(Err(error)) if !state.has_no_room() => return Err(error.context("the journal failed")),
+            Ok(Err(_)) => tracing::warn!("the disk is full: the last messages were not journaled"),
+            Err(_) => tracing::warn!("the disk is slow: the last messages may not have been journaled"),
+            Ok(Ok(())) => {}
         }
+        front.take_reason().map_or(Ok(()), Err)
     }
 }
 

@@ -18,7 +18,7 @@ use super::check::{Checker, Heard, Outcome, Rules, Tally};
 use super::funding::{self, Prover, ProverStatus, Settled};
 use super::intake::{Arrival, Intake};
 use super::peers::{self, Board, PeerAddress, PeerState};
-use super::sync::{Ask, Step, Syncs};
+use super::sync::{Ask, Standing, Step, Syncs};
 use super::wire::{self, Peers, Secrets, Wire};
 use super::{Clock, Fact, NodeId, ShortChannelId, UnixMs};
 use crate::tasks::Tasks;
@@ -259,6 +259,10 @@ impl Worker {
     fn check(&mut self, now: UnixMs, messages: Vec<Heard>) -> Result<(), SinkClosed> {
         messages.iter().for_each(|heard| self.syncs.heard(heard, now));
         let outcome = self.checker.check(now, messages);
+        // What waits for its proof is news as well; late proofs and held messages are not.
+        if !outcome.claims.is_empty() || outcome.facts.iter().any(Fact::is_message) {
+            self.syncs.accepted(now);
+        }
         self.deliver(now, outcome)
     }
 
@@ -271,9 +275,6 @@ impl Worker {
         }
         if outcome.facts.is_empty() {
             return Ok(());
-        }
-        if outcome.facts.iter().any(Fact::is_message) {
-            self.syncs.accepted(now);
         }
         (self.sink)(now, outcome.facts)
     }
@@ -307,11 +308,13 @@ impl Worker {
         self.deliver(now, held)?;
         self.repay(now);
         let (checker, prover) = (&self.checker, &self.prover);
-        let steps = self.syncs.tick(now, checker.channel_count(), |inventory| {
+        let steps = self.syncs.tick(now, checker.proven_count(), |inventory| {
             // Whatever else waits for bitcoind is no part of what this peer told.
             let asked = prover.as_ref().map_or(0, |prover| usize::try_from(prover.unsettled()).unwrap_or(usize::MAX));
-            let waits = |scid: &&u64| checker.is_waiting(ShortChannelId(**scid));
-            if asked == 0 { 0 } else { asked.min(inventory.iter().filter(waits).count()) }
+            let scids = || inventory.iter().map(|scid| ShortChannelId(*scid));
+            let waiting = scids().filter(|scid| checker.is_waiting(*scid)).count();
+            let strange = scids().filter(|scid| !checker.is_known(*scid) && !checker.is_waiting(*scid)).count();
+            Standing { unsettled: waiting.min(asked), strange }
         });
         for step in steps {
             match step {
@@ -356,6 +359,7 @@ impl Worker {
             self.dropped_while_paused = dropped;
             self.lost = true;
         }
+        self.last_loss_told = self.last_loss_told.min(now);
         let patient = now.since(self.last_loss_told) < LOSS_WAITS && !self.checker.waiting_has_room();
         if self.lost && !full && !patient {
             self.lost = false;

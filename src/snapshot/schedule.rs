@@ -123,14 +123,13 @@ impl Schedule {
 }
 
 fn blocked(now: u32, circumstances: Circumstances) -> Option<Blocked> {
-    if !circumstances.synced {
+    if circumstances.last_heard.is_some_and(|last| now.saturating_sub(last) > DEAF_AFTER_S) {
+        return Some(Blocked::Deaf);
+    }
+    if !circumstances.synced || circumstances.last_heard.is_none() {
         return Some(Blocked::Syncing);
     }
-    if let Some(last_epoch) = circumstances.last_epoch.filter(|last| *last > now) {
-        return Some(Blocked::ClockBehind { last_epoch });
-    }
-    let deaf = circumstances.last_heard.is_none_or(|last| now.saturating_sub(last) > DEAF_AFTER_S);
-    deaf.then_some(Blocked::Deaf)
+    circumstances.last_epoch.filter(|last| *last > now).map(|last_epoch| Blocked::ClockBehind { last_epoch })
 }
 
 /// The first time at or after `from` that is `offset` past a multiple of `step`.
@@ -248,7 +247,7 @@ mod tests {
         let circumstances = Circumstances { last_heard: Some(T - 3601), ..fine(T) };
         assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::Deaf));
         let circumstances = Circumstances { last_heard: None, ..fine(T) };
-        assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::Deaf));
+        assert_eq!(schedule.decide(T, circumstances), Decision::Blocked(Blocked::Syncing));
         let circumstances = Circumstances { last_heard: Some(T - 3600), ..fine(T) };
         assert_eq!(schedule.decide(T, circumstances), Decision::WaitUntil(T + 3));
     }

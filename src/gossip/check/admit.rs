@@ -137,6 +137,9 @@ impl Checker {
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
         let id = announcement.node_id();
+        if !self.known.has_node(&id) {
+            return Err(Refusal::NoChannel); // its last channel was closed while this was held
+        }
         let held = self.held_nodes.get(&id).map(NodeAnnouncement::timestamp);
         let heard = self.known.node_timestamp(&id).max(held);
         if heard.is_some_and(|heard| heard >= announcement.timestamp()) {
@@ -167,6 +170,9 @@ impl Checker {
         let nodes = announcement.nodes();
         if let Err(full) = self.pass_size(&nodes) {
             return self.drop_candidate(candidate, full, full);
+        }
+        if self.proven_lately(now, announcement.scid()) {
+            return self.drop_candidate(candidate, Refusal::AlreadyKnown, Refusal::ChannelRefused);
         }
         // A channel that stood here before, between other nodes, was reorganised away: its held updates go with it.
         for direction in Direction::BOTH {

@@ -15,8 +15,8 @@ const AHEAD_AT_MOST_S: u32 = 24 * 3600;
 const EXCESS_AT_MOST: usize = 1024;
 /// Bytes of features, and of addresses, beyond which a message is not kept. Real ones have some dozens; a few hundred
 /// nodes or channels with the most that fits into a message would make a snapshot too large for wallets.
-const FEATURES_AT_MOST: usize = 1024;
-const ADDRESSES_AT_MOST: usize = 4096;
+const FEATURES_AT_MOST: usize = 256;
+const ADDRESSES_AT_MOST: usize = 1024;
 /// How long a proven channel stays before another one may take its place: a reorganisation is healed in a day.
 const REPLACED_AFTER_S: u32 = 24 * 3600;
 /// All bitcoin there will be: LDK's limit for `htlc_maximum_msat`.
@@ -25,18 +25,19 @@ const ALL_BITCOIN_MSAT: u64 = 21_000_000 * 100_000_000 * 1000;
 /// What a batch itself announces, well signed: later messages of the batch may speak of it.
 #[derive(Default)]
 pub(super) struct Announced {
-    channels: HashMap<ShortChannelId, Vec<[NodeId; 2]>>,
+    channels: HashMap<ShortChannelId, Vec<([NodeId; 2], NodeId)>>,
     nodes: HashSet<NodeId>,
 }
 
 impl Announced {
-    /// Takes an announcement in, if its place has fewer than `at_most` others.
-    pub fn add(&mut self, message: &Gossip, at_most: usize) {
-        let Gossip::Channel(m) = message else { return };
+    /// Takes an announcement in, if its peer has announced fewer others at its place.
+    pub fn add(&mut self, heard: &Heard, at_most: usize) {
+        let Gossip::Channel(m) = &heard.message else { return };
         let nodes = [m.contents.node_id_1, m.contents.node_id_2];
-        let pairs = self.channels.entry(ShortChannelId(m.contents.short_channel_id)).or_default();
-        if pairs.len() < at_most && !pairs.contains(&nodes) {
-            pairs.push(nodes);
+        let announced = self.channels.entry(ShortChannelId(m.contents.short_channel_id)).or_default();
+        let of_peer = announced.iter().filter(|(_, peer)| *peer == heard.peer).count();
+        if of_peer < at_most && !announced.iter().any(|(pair, _)| *pair == nodes) {
+            announced.push((nodes, heard.peer));
             self.nodes.extend(nodes);
         }
     }
@@ -134,13 +135,9 @@ impl Checker {
         if m.excess_data.len() > EXCESS_AT_MOST || m.features.le_flags().len() > FEATURES_AT_MOST {
             return Err(Refusal::ExcessData);
         }
-        // Only the chain can tell which of two channels at one place is real, so without proofs the first one stays;
-        // and a proven one stays for a day, or its owner could fill journals by announcing it under ever new nodes.
-        let stays = |known: &KnownChannel| {
-            let lately = now.secs().saturating_sub(known.announced_s) < REPLACED_AFTER_S;
-            known.nodes == nodes || !self.rules.proofs || (known.capacity_sat.is_some() && lately)
-        };
-        if self.known.channel(scid).is_some_and(stays) {
+        // Only the chain can tell which of two channels at one place is real, so without proofs the first one stays.
+        let stays = |known: &KnownChannel| known.nodes == nodes || !self.rules.proofs;
+        if self.known.channel(scid).is_some_and(stays) || self.proven_lately(now, scid) {
             return Err(Refusal::AlreadyKnown);
         }
         if self.waiting.has_channel(scid, &nodes, &keys) {
@@ -150,6 +147,13 @@ impl Checker {
             return Err(Refusal::FundingRefused);
         }
         self.pass_size(&nodes)
+    }
+
+    /// Whether a proven channel took this place less than a day ago. It stays for as long, or its owner could fill
+    /// journals by announcing it under ever new nodes.
+    pub(super) fn proven_lately(&self, now: UnixMs, scid: ShortChannelId) -> bool {
+        let lately = |known: &KnownChannel| now.secs().saturating_sub(known.announced_s) < REPLACED_AFTER_S;
+        self.known.channel(scid).is_some_and(|known| known.capacity_sat.is_some() && lately(known))
     }
 
     /// Whether the network may grow by a channel between these nodes. What waits for a proof does not count: most of
@@ -209,7 +213,8 @@ impl Checker {
         } else {
             signers.extend(self.waiting.signers(scid, direction));
         }
-        signers.extend(announced.channels.get(&scid).into_iter().flatten().map(|nodes| nodes[direction as usize]));
+        signers
+            .extend(announced.channels.get(&scid).into_iter().flatten().map(|(nodes, _)| nodes[direction as usize]));
         if signers.is_empty() { Err(refusal) } else { Ok(signers) }
     }
 

@@ -187,6 +187,16 @@ impl Checker {
         self.known.channel_count()
     }
 
+    /// Those of them whose funding is proven.
+    pub fn proven_count(&self) -> usize {
+        self.known.channel_count() - self.known.unproven().count()
+    }
+
+    /// Whether a channel at this place was let through.
+    pub fn is_known(&self, scid: ShortChannelId) -> bool {
+        self.known.channel(scid).is_some()
+    }
+
     /// Channels that wait for their funding proof.
     pub fn waiting_channels(&self) -> usize {
         self.waiting.candidate_count()
@@ -239,7 +249,7 @@ impl Checker {
                 let heard = &batch[job.index];
                 match signed {
                     Some(signed) => {
-                        announced.add(&heard.message, self.rules.limits.waiting.candidates);
+                        announced.add(heard, self.rules.limits.waiting.candidates_per_peer);
                         passed.insert(job.index, signed);
                     }
                     None => {

@@ -126,7 +126,7 @@ impl WaitingRoom {
         Some(self.nodes.get(id)?.announcement.as_ref()?.timestamp())
     }
 
-    /// Whether an update with this timestamp, or a newer one, waits for every candidate that `signer` speaks for.
+    /// Whether an update with this timestamp, or a newer one, waits with every candidate for this place.
     pub fn has_update(&self, scid: ShortChannelId, direction: Direction, timestamp: u32) -> bool {
         let mut candidates = self.candidates_of(scid).peekable();
         candidates.peek().is_some()

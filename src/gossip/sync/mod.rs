@@ -12,7 +12,8 @@
 //!    them that never pauses hides nothing, and
 //! 4. at most 1 % of it waits for a bitcoind that cannot be reached or is still catching up.
 //!
-//! A sync that snapshots wait for also needs an inventory of at least half of the channels that are known already.
+//! A sync that snapshots wait for also needs an inventory of at least half of the channels that are proven already,
+//! half of which at least we have let through or let wait.
 //! It waits for the other peers that are telling: two minutes for their inventories, half an hour for those that turn
 //! out larger by more than a tenth, and for the others as long as the first one took and ten seconds. A peer has
 //! stalled when no further channel came for a minute (or, once all have come, nothing at all): another one is asked.
@@ -66,6 +67,15 @@ pub enum Step {
     Reconnect { peer: NodeId, why: &'static str },
 }
 
+/// How an inventory stands with us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Standing {
+    /// Channels that wait for a bitcoind that cannot answer.
+    pub unsettled: usize,
+    /// Channels that are neither known nor waiting: made up, or refused.
+    pub strange: usize,
+}
+
 /// The state of all full syncs. Pure: the time is passed in.
 pub struct Syncs {
     /// When the last full sync was completed.
@@ -88,6 +98,7 @@ pub struct Syncs {
     last_turn: Option<NodeId>,
     /// … and when a peer was last asked for everything.
     last_asked: UnixMs,
+    last_look: UnixMs,
 }
 
 impl Syncs {
@@ -110,6 +121,7 @@ impl Syncs {
             runs: BTreeMap::new(),
             last_turn: None,
             last_asked: now,
+            last_look: now,
         };
         syncs.look_at_the_clock(now);
         syncs
@@ -138,7 +150,12 @@ impl Syncs {
         }
         self.last_asked = self.last_asked.min(now);
         self.runs.values_mut().for_each(|run| run.not_after(now));
-        self.needed |= self.last_heard().is_none_or(|last| now.since(last) > STALE_AFTER);
+        let stale = self.last_heard().is_none_or(|last| now.since(last) > STALE_AFTER);
+        if (stale && !self.needed) || now.since(self.last_look) > STALE_AFTER {
+            self.runs.clear(); // what was told before the silence does not end it
+        }
+        self.needed |= stale;
+        self.last_look = now;
     }
 
     /// A peer has connected, one that answers queries or does not: what to ask of it.
@@ -197,17 +214,17 @@ impl Syncs {
         }
     }
 
-    /// What follows at `now`, with so many channels `known`. `unsettled` tells how many channels of an inventory wait
-    /// for a bitcoind that cannot answer.
-    pub fn tick(&mut self, now: UnixMs, known: usize, unsettled: impl Fn(&HashSet<u64>) -> usize) -> Vec<Step> {
+    /// What follows at `now`, with so many channels `proven`; `standing` tells how an inventory stands.
+    pub fn tick(&mut self, now: UnixMs, proven: usize, standing: impl Fn(&HashSet<u64>) -> Standing) -> Vec<Step> {
         self.look_at_the_clock(now);
-        let mut steps: Vec<_> = self.finish(now, known, unsettled).into_iter().collect();
-        let stalled: Vec<_> =
-            self.runs.iter().filter(|(_, run)| run.is_stalled(now)).map(|(peer, _)| *peer).collect();
+        let mut steps: Vec<_> = self.finish(now, proven, &standing).into_iter().collect();
+        let told_too_little = |run: &Run| self.needed && run.done.is_some() && !speaks(run, proven, &standing);
+        let useless = self.runs.iter().filter(|(_, run)| run.is_stalled(now) || told_too_little(run));
+        let stalled: Vec<_> = useless.map(|(peer, _)| *peer).collect();
         if let Some(last) = stalled.last() {
             self.last_turn = Some(*last); // it is somebody else's turn
             self.runs.retain(|peer, _| !stalled.contains(peer));
-            steps.extend(self.ask_next(now, "a full sync made no progress for a minute"));
+            steps.extend(self.ask_next(now, "a full sync made no progress, or told too little"));
         }
         if self.runs.is_empty() && now.since(self.last_asked) >= STALLED_AFTER {
             steps.extend(self.why_ask(now).and_then(|why| self.ask_next(now, why)));
@@ -233,7 +250,7 @@ impl Syncs {
         Some(Step::Reconnect { peer, why })
     }
 
-    fn finish(&mut self, now: UnixMs, known: usize, unsettled: impl Fn(&HashSet<u64>) -> usize) -> Option<Step> {
+    fn finish(&mut self, now: UnixMs, proven: usize, standing: &impl Fn(&HashSet<u64>) -> Standing) -> Option<Step> {
         for run in self.runs.values_mut() {
             if run.done.is_none() && run.is_complete(now) {
                 run.done = Some(now);
@@ -242,10 +259,10 @@ impl Syncs {
         let done = self.runs.iter().filter(|(_, run)| run.done.is_some());
         let (peer, best) = done.max_by_key(|(peer, run)| (run.inventory.len(), std::cmp::Reverse(**peer)))?;
         let (peer, channels, began) = (*peer, best.inventory.len(), best.started);
-        if self.needed && (channels * 2 < known || self.others_matter(best, now)) {
+        if self.needed && (!speaks(best, proven, standing) || self.others_matter(best, now)) {
             return None;
         }
-        if unsettled(&best.inventory) * 100 > channels * UNSETTLED_PER_CENT {
+        if standing(&best.inventory).unsettled * 100 > channels * UNSETTLED_PER_CENT {
             return None;
         }
         self.runs.clear(); // what others are still telling is taken in all the same
@@ -283,4 +300,10 @@ impl Syncs {
         self.last_turn = next.or(self.last_turn);
         next
     }
+}
+
+/// Whether what a peer has told can stand for the network: at least half of what is proven already, and at least half
+/// of it not strange to us.
+fn speaks(run: &Run, proven: usize, standing: &impl Fn(&HashSet<u64>) -> Standing) -> bool {
+    run.inventory.len() * 2 >= proven && standing(&run.inventory).strange * 2 <= run.inventory.len()
 }

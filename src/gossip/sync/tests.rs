@@ -63,6 +63,10 @@ fn update(peer: NodeId, scid: u64, direction: u8) -> Heard {
     Heard { peer, message: Gossip::Update(Box::new(ChannelUpdate { signature: no_signature(), contents })) }
 }
 
+fn standing(unsettled: usize) -> Standing {
+    Standing { unsettled, strange: 0 }
+}
+
 /// One peer's store of a hundred channels.
 fn store(peer: NodeId) -> impl Iterator<Item = Heard> {
     (1..=100).flat_map(move |scid| [announcement(peer, scid), update(peer, scid, 0), update(peer, scid, 1)])
@@ -93,20 +97,20 @@ fn a_whole_store_followed_by_quiet_completes_a_sync() {
     let mut syncs = started_with(&[peer(1)]);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
-    assert_eq!(syncs.tick(at(2.4), 0, |_| 0), vec![], "not quiet for two seconds yet");
+    assert_eq!(syncs.tick(at(2.4), 0, |_| standing(0)), vec![], "not quiet for two seconds yet");
     assert!(!syncs.trusted());
-    assert_eq!(syncs.tick(at(2.6), 0, |_| 0), vec![Step::Completed { peer: peer(1), channels: 100 }]);
+    assert_eq!(syncs.tick(at(2.6), 0, |_| standing(0)), vec![Step::Completed { peer: peer(1), channels: 100 }]);
     assert!(syncs.trusted());
-    assert_eq!(syncs.tick(at(9.0), 0, |_| 0), vec![], "said once");
+    assert_eq!(syncs.tick(at(9.0), 0, |_| standing(0)), vec![], "said once");
 }
 
 #[test]
 fn a_handful_of_messages_after_the_start_is_not_a_complete_sync() {
     let mut syncs = started_with(&[peer(1)]);
     store(peer(1)).take(9).for_each(|heard| syncs.heard(&heard, at(0.5)));
-    assert!(!completed(&syncs.tick(at(30.0), 0, |_| 0)), "no inventory to hold it against");
+    assert!(!completed(&syncs.tick(at(30.0), 0, |_| standing(0))), "no inventory to hold it against");
     inventory(&mut syncs, peer(1), 100, at(31.0));
-    assert!(!completed(&syncs.tick(at(59.0), 0, |_| 0)), "three channels of a hundred");
+    assert!(!completed(&syncs.tick(at(59.0), 0, |_| standing(0))), "three channels of a hundred");
 }
 
 #[test]
@@ -115,11 +119,11 @@ fn a_slow_peer_is_waited_for_however_long_it_takes() {
     inventory(&mut syncs, peer(1), 100, at(0.1));
     for (i, heard) in store(peer(1)).enumerate() {
         let now = at(10.0 * i as f64);
-        assert_eq!(syncs.tick(now, 0, |_| 0), vec![], "after {i} messages");
+        assert_eq!(syncs.tick(now, 0, |_| standing(0)), vec![], "after {i} messages");
         syncs.heard(&heard, now);
     }
-    assert_eq!(syncs.tick(at(3000.0), 0, |_| 0), vec![], "such a peer may pause for longer");
-    assert!(completed(&syncs.tick(at(3021.0), 0, |_| 0)));
+    assert_eq!(syncs.tick(at(3000.0), 0, |_| standing(0)), vec![], "such a peer may pause for longer");
+    assert!(completed(&syncs.tick(at(3021.0), 0, |_| standing(0))));
 }
 
 #[test]
@@ -127,8 +131,8 @@ fn a_peer_that_stalls_completes_nothing_and_another_one_is_asked() {
     let mut syncs = started_with(&[peer(1)]);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).take(150).for_each(|heard| syncs.heard(&heard, at(1.0)));
-    assert_eq!(syncs.tick(at(60.0), 0, |_| 0), vec![]);
-    let steps = syncs.tick(at(61.5), 0, |_| 0);
+    assert_eq!(syncs.tick(at(60.0), 0, |_| standing(0)), vec![]);
+    let steps = syncs.tick(at(61.5), 0, |_| standing(0));
     assert!(matches!(steps[..], [Step::Reconnect { peer: again, .. }] if again == peer(1)), "{steps:?}");
     syncs.disconnect(&peer(1));
     assert_eq!(syncs.connect(peer(2), true, at(62.0)), Ask::Full);
@@ -141,7 +145,7 @@ fn after_a_restart_on_a_full_journal_nothing_new_needs_to_come() {
     let mut syncs = Syncs::new(Some(recent), Some(recent), [peer(1)], T0);
     assert!(syncs.trusted(), "what the journal has is ten minutes old");
     assert_eq!(syncs.connect(peer(1), true, T0), Ask::Recent);
-    assert_eq!(syncs.tick(at(600.0), 0, |_| 0), vec![]);
+    assert_eq!(syncs.tick(at(600.0), 0, |_| standing(0)), vec![]);
 
     let old = UnixMs(T0.0 - 7_200_000);
     let mut syncs = Syncs::new(Some(old), Some(old), [peer(1)], T0);
@@ -149,7 +153,7 @@ fn after_a_restart_on_a_full_journal_nothing_new_needs_to_come() {
     assert_eq!(syncs.connect(peer(1), true, T0), Ask::Full);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5))); // all known, nothing accepted
-    assert!(completed(&syncs.tick(at(3.0), 0, |_| 0)));
+    assert!(completed(&syncs.tick(at(3.0), 0, |_| standing(0))));
 }
 
 #[test]
@@ -161,9 +165,9 @@ fn live_updates_that_never_pause_hide_nothing() {
         let now = at(f64::from(tenth) / 10.0);
         syncs.heard(&update(peer(1), u64::from(tenth % 7) + 1, 0), now);
         syncs.heard(&announcement(peer(1), 1000 + u64::from(tenth)), now); // and new channels, outside the inventory
-        assert!(tenth >= 25 || !completed(&syncs.tick(now, 0, |_| 0)));
+        assert!(tenth >= 25 || !completed(&syncs.tick(now, 0, |_| standing(0))));
     }
-    assert!(completed(&syncs.tick(at(2.6), 0, |_| 0)));
+    assert!(completed(&syncs.tick(at(2.6), 0, |_| standing(0))));
 }
 
 #[test]
@@ -176,7 +180,7 @@ fn the_first_sync_waits_for_the_other_peers_but_not_for_ever() {
     let done = rest.by_ref().find(|(i, heard)| {
         let now = at(1.0 + *i as f64 / 10.0);
         syncs.heard(heard, now);
-        completed(&syncs.tick(now, 0, |_| 0))
+        completed(&syncs.tick(now, 0, |_| standing(0)))
     });
     let (i, _) = done.expect("the slow peer was not waited for until its end");
     assert!((100..140).contains(&i), "patience is the first peer's time and ten seconds: {i}");
@@ -189,9 +193,9 @@ fn peers_that_are_still_connecting_are_waited_for_at_the_start() {
     assert_eq!(syncs.connect(peer(1), true, T0), Ask::Full);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
-    assert_eq!(syncs.tick(at(5.0), 0, |_| 0), vec![]);
+    assert_eq!(syncs.tick(at(5.0), 0, |_| standing(0)), vec![]);
     syncs.disconnect(&peer(2)); // its first try has failed
-    assert!(completed(&syncs.tick(at(5.1), 0, |_| 0)));
+    assert!(completed(&syncs.tick(at(5.1), 0, |_| standing(0))));
 }
 
 #[test]
@@ -199,16 +203,16 @@ fn an_unreachable_bitcoind_holds_the_completion_back() {
     let mut syncs = started_with(&[peer(1)]);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
-    assert_eq!(syncs.tick(at(100.0), 0, |_| 50), vec![]);
-    assert_eq!(syncs.tick(at(500.0), 0, |_| 2), vec![]);
-    assert!(completed(&syncs.tick(at(501.0), 0, |_| 1)), "one channel of a hundred may wait");
+    assert_eq!(syncs.tick(at(100.0), 0, |_| standing(50)), vec![]);
+    assert_eq!(syncs.tick(at(500.0), 0, |_| standing(2)), vec![]);
+    assert!(completed(&syncs.tick(at(501.0), 0, |_| standing(1))), "one channel of a hundred may wait");
 }
 
 #[test]
 fn an_empty_inventory_completes_nothing() {
     let mut syncs = started_with(&[peer(1)]);
     syncs.inventory(&peer(1), 0, u32::MAX, &[], at(0.1));
-    assert!(!completed(&syncs.tick(at(30.0), 0, |_| 0)));
+    assert!(!completed(&syncs.tick(at(30.0), 0, |_| standing(0))));
     assert!(!syncs.trusted());
 }
 
@@ -222,14 +226,14 @@ fn once_a_day_one_peer_after_the_other_is_asked_for_everything() {
     let mut now = T0;
     for _ in 0..3 {
         now = now.plus(DAY);
-        let steps = syncs.tick(now, 0, |_| 0);
+        let steps = syncs.tick(now, 0, |_| standing(0));
         let [Step::Reconnect { peer, .. }] = steps[..] else { panic!("{steps:?}") };
         syncs.disconnect(&peer);
-        assert_eq!(syncs.tick(now, 0, |_| 0), vec![], "one at a time");
+        assert_eq!(syncs.tick(now, 0, |_| standing(0)), vec![], "one at a time");
         assert_eq!(syncs.connect(peer, true, now), Ask::Full);
         inventory(&mut syncs, peer, 100, now);
         store(peer).for_each(|heard| syncs.heard(&heard, now));
-        assert!(completed(&syncs.tick(now.plus(Duration::from_secs(3)), 0, |_| 0)));
+        assert!(completed(&syncs.tick(now.plus(Duration::from_secs(3)), 0, |_| standing(0))));
         now = now.plus(Duration::from_secs(3));
         asked.push(peer);
     }
@@ -250,8 +254,8 @@ fn lost_messages_are_asked_for_until_a_later_sync_is_complete() {
     syncs.lose(at(3.0));
     inventory(&mut syncs, peer(1), 100, at(4.0));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(4.0)));
-    assert!(completed(&syncs.tick(at(7.0), 0, |_| 0)), "but that one began before the loss");
-    let steps = syncs.tick(at(62.5), 0, |_| 0);
+    assert!(completed(&syncs.tick(at(7.0), 0, |_| standing(0))), "but that one began before the loss");
+    let steps = syncs.tick(at(62.5), 0, |_| standing(0));
     assert!(matches!(steps[..], [Step::Reconnect { .. }]), "{steps:?}");
 }
 
@@ -267,7 +271,7 @@ fn peers_with_nothing_but_live_gossip_make_way_for_one_that_tells_everything() {
         let now = at(f64::from(second));
         (1..=3)
             .for_each(|n| syncs.heard(&update(peer(n), u64::from(second as u32 % 100) + 1, (second % 2) as u8), now));
-        let steps = syncs.tick(now, 0, |_| 0);
+        let steps = syncs.tick(now, 0, |_| standing(0));
         assert!(!completed(&steps), "nothing was announced");
         asked = asked.or(steps.first().cloned().map(|step| (second, step)));
     }
@@ -279,10 +283,10 @@ fn a_peer_whose_inventory_is_on_its_way_is_waited_for() {
     let mut syncs = started_with(&[peer(1), peer(2)]);
     syncs.inventory(&peer(1), 0, u32::MAX, &[1, 2, 3], at(0.1));
     store(peer(1)).take(9).for_each(|heard| syncs.heard(&heard, at(0.2)));
-    assert_eq!(syncs.tick(at(3.0), 0, |_| 0), vec![], "three channels are not the network");
+    assert_eq!(syncs.tick(at(3.0), 0, |_| standing(0)), vec![], "three channels are not the network");
     inventory(&mut syncs, peer(2), 100, at(3.5));
     store(peer(2)).for_each(|heard| syncs.heard(&heard, at(5.0)));
-    assert_eq!(syncs.tick(at(8.0), 0, |_| 0), vec![Step::Completed { peer: peer(2), channels: 100 }]);
+    assert_eq!(syncs.tick(at(8.0), 0, |_| standing(0)), vec![Step::Completed { peer: peer(2), channels: 100 }]);
 }
 
 #[test]
@@ -296,7 +300,7 @@ fn peers_that_come_and_go_do_not_put_completion_off_for_ever() {
             syncs.disconnect(&peer(2));
             syncs.connect(peer(2), true, now);
         }
-        completed(&syncs.tick(now, 0, |_| 0))
+        completed(&syncs.tick(now, 0, |_| standing(0)))
     });
     assert!(done.is_some_and(|second| second <= 130), "{done:?}");
 }
@@ -310,16 +314,16 @@ fn a_peer_without_queries_completes_nothing_and_takes_nobodys_place() {
     for n in [1, 2] {
         store(peer(n)).for_each(|heard| syncs.heard(&heard, at(0.5)));
     }
-    assert_eq!(syncs.tick(at(3.0), 0, |_| 0), vec![Step::Completed { peer: peer(2), channels: 100 }]);
+    assert_eq!(syncs.tick(at(3.0), 0, |_| standing(0)), vec![Step::Completed { peer: peer(2), channels: 100 }]);
 }
 
 #[test]
 fn after_an_hour_of_silence_only_a_full_sync_is_trusted() {
     let mut syncs = Syncs::new(Some(T0), Some(T0), [peer(1)], T0);
     assert_eq!(syncs.connect(peer(1), true, T0), Ask::Recent);
-    syncs.tick(at(3600.0), 0, |_| 0);
+    syncs.tick(at(3600.0), 0, |_| standing(0));
     assert!(syncs.trusted());
-    let steps = syncs.tick(at(3601.0), 0, |_| 0);
+    let steps = syncs.tick(at(3601.0), 0, |_| standing(0));
     assert!(!syncs.trusted() && matches!(steps[..], [Step::Reconnect { .. }]), "{steps:?}");
     syncs.disconnect(&peer(1));
     syncs.accepted(at(3602.0));
@@ -327,7 +331,7 @@ fn after_an_hour_of_silence_only_a_full_sync_is_trusted() {
     assert_eq!(syncs.connect(peer(1), true, at(3603.0)), Ask::Full);
     inventory(&mut syncs, peer(1), 100, at(3603.0));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(3604.0)));
-    assert!(completed(&syncs.tick(at(3607.0), 0, |_| 0)) && syncs.trusted());
+    assert!(completed(&syncs.tick(at(3607.0), 0, |_| standing(0))) && syncs.trusted());
     assert_eq!(syncs.last_heard(), Some(at(3607.0)));
 }
 
@@ -336,7 +340,7 @@ fn a_clock_that_was_ahead_is_no_news() {
     let ahead = at(1_000_000.0);
     let mut syncs = Syncs::new(Some(ahead), Some(ahead), [peer(1)], T0);
     assert!(syncs.trusted());
-    syncs.tick(at(3601.0), 0, |_| 0);
+    syncs.tick(at(3601.0), 0, |_| standing(0));
     assert!(!syncs.trusted(), "the last word was at the start at the latest");
 }
 
@@ -345,10 +349,10 @@ fn when_all_who_were_asked_are_gone_somebody_else_is_asked() {
     let mut syncs = started_with(&[peer(1), peer(2), peer(3)]);
     assert_eq!(syncs.connect(peer(4), true, T0), Ask::Recent, "three at a time are enough");
     (1..=3).for_each(|n| syncs.disconnect(&peer(n)));
-    assert_eq!(syncs.tick(at(59.0), 0, |_| 0), vec![], "they may come back");
-    let steps = syncs.tick(at(60.0), 0, |_| 0);
+    assert_eq!(syncs.tick(at(59.0), 0, |_| standing(0)), vec![], "they may come back");
+    let steps = syncs.tick(at(60.0), 0, |_| standing(0));
     assert!(matches!(steps[..], [Step::Reconnect { peer: other, .. }] if other == peer(4)), "{steps:?}");
-    assert_eq!(syncs.tick(at(61.0), 0, |_| 0), vec![]);
+    assert_eq!(syncs.tick(at(61.0), 0, |_| standing(0)), vec![]);
     syncs.disconnect(&peer(4));
     assert_eq!(syncs.connect(peer(4), true, at(62.0)), Ask::Full);
 }
@@ -362,9 +366,9 @@ fn a_peer_that_knows_little_does_not_speak_for_one_that_knows_much() {
     for scid in 1..=80 {
         let now = at(scid as f64 * 10.0);
         syncs.heard(&announcement(peer(2), scid), now);
-        assert_eq!(syncs.tick(now, 0, |_| 0), vec![], "the larger inventory is on its way");
+        assert_eq!(syncs.tick(now, 0, |_| standing(0)), vec![], "the larger inventory is on its way");
     }
-    assert!(completed(&syncs.tick(at(1900.0), 0, |_| 0)), "but not for ever");
+    assert!(completed(&syncs.tick(at(1900.0), 0, |_| standing(0))), "but not for ever");
 }
 
 #[test]
@@ -374,6 +378,30 @@ fn a_peer_that_knows_little_does_not_freshen_a_large_journal() {
     assert_eq!(syncs.connect(peer(1), true, T0), Ask::Full);
     inventory(&mut syncs, peer(1), 100, at(0.1));
     store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
-    assert_eq!(syncs.tick(at(30.0), 201, |_| 0), vec![]);
-    assert!(completed(&syncs.tick(at(31.0), 200, |_| 0)));
+    let steps = syncs.tick(at(30.0), 201, |_| standing(0));
+    assert!(matches!(steps[..], [Step::Reconnect { .. }]), "it, or another one, is asked again: {steps:?}");
+    syncs.disconnect(&peer(1));
+    assert_eq!(syncs.connect(peer(1), true, at(31.0)), Ask::Full);
+    inventory(&mut syncs, peer(1), 101, at(31.0));
+    store(peer(1)).for_each(|heard| syncs.heard(&heard, at(32.0)));
+    assert!(completed(&syncs.tick(at(35.0), 201, |_| standing(0))));
+}
+
+#[test]
+fn what_is_made_up_does_not_complete_a_first_sync() {
+    let mut syncs = started_with(&[peer(1)]);
+    inventory(&mut syncs, peer(1), 100, at(0.1));
+    store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
+    let steps = syncs.tick(at(3.0), 0, |_| Standing { unsettled: 0, strange: 51 });
+    assert!(!completed(&steps) && !syncs.trusted());
+}
+
+#[test]
+fn a_sync_from_before_a_long_sleep_does_not_end_the_silence() {
+    let mut syncs = started_with(&[peer(1)]);
+    inventory(&mut syncs, peer(1), 100, at(0.1));
+    store(peer(1)).for_each(|heard| syncs.heard(&heard, at(0.5)));
+    assert_eq!(syncs.tick(at(1.0), 0, |_| standing(0)), vec![], "not quiet yet");
+    let steps = syncs.tick(at(8.0 * 3600.0), 0, |_| standing(0));
+    assert!(matches!(steps[..], [Step::Reconnect { .. }]) && !syncs.trusted(), "{steps:?}");
 }

@@ -215,7 +215,7 @@ fn a_proven_channel_takes_the_place_of_one_that_was_reorganised_away() {
     assert!(today.claims.is_empty(), "a proven channel stays for a day");
     let claims = checker.check(in_secs(86_400), heard(network.channels()[1].messages())).claims;
     assert_eq!(claims.len(), 1);
-    let facts = checker.settle(NOW, claims.iter().map(|claim| proven(claim, &network))).facts;
+    let facts = checker.settle(in_secs(86_400), claims.iter().map(|claim| proven(claim, &network))).facts;
     assert_eq!(facts.len(), 3, "the channel and both updates");
     assert_eq!(checker.channel_count(), 1);
 }
