@@ -107,7 +107,8 @@ async fn sync(network: &Network, store: &Arc<Store>, chain: Option<&Chain>) -> D
         ..Config::default()
     };
     let stop = CancellationToken::new();
-    let service = Service::start(config, Arc::new(SystemClock), stop.clone()).await.expect("started");
+    let service =
+        Service::start(config, Arc::new(SystemClock), rgsd::tasks::Tasks::new(stop.clone())).await.expect("started");
     until(|| peer.connection_count() > 0).await;
     let started = Instant::now();
     let all = store.len() as u64;

@@ -18,6 +18,7 @@ use crate::config::{self, Bitcoind, Config, RestUrl};
 use crate::gossip::{Clock, PeerAddress, SystemClock};
 use crate::serve::{Service, stop_on_signals};
 use crate::synth::{Behaviour, Chain, ChainServer, Network, NetworkSpec, Peer, PeerHandle, Store, Topology};
+use crate::tasks::Tasks;
 
 /// How many peers tell of the network.
 const PEERS: usize = 3;
@@ -52,7 +53,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
         ..Config::default()
     };
     let messages = world.store.len() as u64;
-    let service = Service::start(config, Arc::new(SystemClock), stop.clone()).await?;
+    let service = Service::start(config, Arc::new(SystemClock), Tasks::new(stop.clone())).await?;
     let traffic = tokio::spawn(traffic(network, Arc::clone(&world.store), options.updates_per_second, stop.clone()));
     watch(&service, &mut progress, messages, started, options.duration, &stop).await;
     stop.cancel();

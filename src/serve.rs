@@ -47,9 +47,14 @@ const STOPS_WITHIN: Duration = Duration::from_millis(4_300);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone())?;
+    let tasks = Tasks::new(stop.clone());
     let service = tokio::select! {
-        service = Service::start(config, Arc::new(SystemClock), stop.clone()) => service?,
-        () = stop.cancelled() => return Ok(()), // a long journal was being read: nothing is lost
+        service = Service::start(config, Arc::new(SystemClock), tasks.clone()) => service?,
+        () = stop.cancelled() => {
+            // A long journal was being read: nothing is lost.
+            tasks.finish(FRONT_STOPS_WITHIN).await;
+            return tasks.take_reason().map_or(Ok(()), Err);
+        }
     };
     service.finish().await
 }
@@ -81,9 +86,8 @@ pub struct Service {
 
 impl Service {
     /// Starts everything; returns when the journal is read and peers are being connected to. Wallets are served the
-    /// last published snapshot meanwhile.
-    pub async fn start(config: Config, clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Self> {
-        let front = Tasks::new(stop);
+    /// last published snapshot meanwhile. What runs belongs to `front`, and ends at its stop.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>, front: Tasks) -> anyhow::Result<Self> {
         let back = front.sibling();
         create_data_dir(&config.data_dir)?;
         let listener = http::bind(config.listen).await?;

@@ -26,6 +26,9 @@ pub struct Status {
     pub problem: Option<String>,
     /// The snapshot that is served; `None` before the first.
     pub epoch: Option<EpochStatus>,
+    /// Channels and nodes' details that the last snapshot lacks, because the official client read them otherwise than
+    /// they are.
+    pub left_out: u64,
     pub journal: JournalStatus,
     /// A remote archive: there is none yet, so `null`.
     pub archive: (),

@@ -214,7 +214,7 @@ async fn the_status_has_the_fields_of_the_contract() {
     assert_eq!(
         status,
         serde_json::json!({
-            "version": "0.1.0", "network": "signet", "ready": true, "problem": null, "epoch": null,
+            "version": "0.1.0", "network": "signet", "ready": true, "problem": null, "epoch": null, "left_out": 0,
             "journal": { "last_seq": 0 }, "archive": null,
             "peers": [{ "node_id": "", "address": "h:1", "state": "" }],
             "proofs": { "required": false, "pending": 0 },

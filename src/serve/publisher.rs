@@ -2,7 +2,7 @@
 //! hands it to wallets. If any of it fails, the last good snapshot stays.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bitcoin::Network;
@@ -15,6 +15,9 @@ use crate::history::View;
 use crate::snapshot::{Cut, Folder, cut};
 use crate::tasks::Tasks;
 
+/// When to try again after a failure.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
 /// Starts the publisher. Ends when the history does.
 pub(super) fn start(
     mut views: watch::Receiver<NextView>,
@@ -25,16 +28,28 @@ pub(super) fn start(
 ) {
     let handle = tokio::runtime::Handle::current();
     tasks.spawn_blocking("the publisher", move || {
-        while handle.block_on(views.changed()).is_ok() {
+        let mut failed = false;
+        while handle.block_on(next(&mut views, failed)) {
             let Some(view) = views.borrow_and_update().clone() else { continue };
             let published = publish(&view, &folder, network, &state);
             if let Err(error) = &published {
                 tracing::error!("no snapshot of epoch {}, the last one stays: {error:#}", view.epoch.timestamp);
             }
+            failed = published.is_err();
             state.publication_was(published.err().map(|error| format!("{error:#}")));
         }
         Ok(())
     });
+}
+
+/// Waits for a newer view, or, after a failure, until the same one is worth another try (the disk may have had no
+/// room). Returns whether there is something to do: no more once the history has ended.
+async fn next(views: &mut watch::Receiver<NextView>, failed: bool) -> bool {
+    if !failed {
+        return views.changed().await.is_ok();
+    }
+    // No newer view by then: the last one again.
+    tokio::time::timeout(RETRY_AFTER, views.changed()).await.map_or(true, |changed| changed.is_ok())
 }
 
 fn publish(view: &View, folder: &Folder, network: Network, state: &State) -> anyhow::Result<()> {

@@ -183,6 +183,7 @@ impl StatusSource for State {
             ready: latest.is_some(),
             problem: self.problem(&collector, prover.as_ref(), now),
             epoch: latest.map(|snapshot| EpochStatus::of(&snapshot, now)),
+            left_out: self.left_out.load(Ordering::Relaxed),
             journal: JournalStatus {
                 last_seq: self.journal.get().map(|status| status.borrow().last_seq).unwrap_or_default(),
             },

@@ -10,7 +10,7 @@ use super::super::{
     ShortChannelId, UnixMs,
 };
 use super::signatures::Signed;
-use super::waiting::{Candidate, CandidateId, Placed};
+use super::waiting::{Candidate, CandidateId, Placed, WaitingRoom};
 use super::{Checker, Outcome, Refusal};
 
 impl Checker {
@@ -32,9 +32,8 @@ impl Checker {
             return Ok(());
         }
         let (scid, script) = (announcement.scid(), funding_script(&announcement.bitcoin_keys()));
-        self.make_way(peer, Some(scid), announcement.wire().len(), outcome);
         let id = self.next_claim;
-        self.waiting.admit_channel(id, announcement, peer)?;
+        self.wait(peer, Some(scid), outcome, |room| room.admit_channel(id, &announcement, peer))?;
         self.next_claim += 1;
         outcome.claims.push(Claim { id, scid, script });
         Ok(())
@@ -56,8 +55,7 @@ impl Checker {
         if !self.waiting.has_place(scid) {
             return if of_known { self.admit_to_known(now, update, outcome) } else { Err(Refusal::NoChannel) };
         }
-        self.make_way(peer, Some(scid), update.wire().len(), outcome);
-        let placed = self.waiting.admit_update(&update, signer);
+        let placed = self.wait(peer, Some(scid), outcome, |room| room.admit_update(&update, signer));
         if of_known && self.admit_to_known(now, update, outcome).is_ok() {
             return Ok(());
         }
@@ -79,16 +77,28 @@ impl Checker {
         if !self.waiting.has_node(&announcement.node_id()) {
             return Err(Refusal::NoChannel);
         }
-        self.make_way(peer, None, announcement.wire().len(), outcome);
-        let placed = self.waiting.admit_node(&announcement)?;
+        let placed = self.wait(peer, None, outcome, |room| room.admit_node(&announcement))?;
         self.note(placed)
     }
 
-    /// Makes room in the waiting room where others take more than their share.
-    fn make_way(&mut self, peer: NodeId, scid: Option<ShortChannelId>, bytes: usize, outcome: &mut Outcome) {
-        while let Some(last) = self.waiting.in_the_way_of(peer, scid, bytes)
-            && self.evict(last, outcome)
-        {}
+    /// Lets a message into the waiting room; if that is full, whoever takes more than their share gives way.
+    fn wait<T>(
+        &mut self,
+        peer: NodeId,
+        scid: Option<ShortChannelId>,
+        outcome: &mut Outcome,
+        admit: impl Fn(&mut WaitingRoom) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        loop {
+            match admit(&mut self.waiting) {
+                Err(Refusal::WaitingRoomFull) => {}
+                admitted => return admitted,
+            }
+            let last = self.waiting.in_the_way_of(peer, scid).ok_or(Refusal::WaitingRoomFull)?;
+            if !self.evict(last, outcome) {
+                return Err(Refusal::WaitingRoomFull);
+            }
+        }
     }
 
     fn note(&mut self, placed: Placed) -> Result<(), Refusal> {

@@ -139,7 +139,7 @@ impl WaitingRoom {
     pub fn admit_channel(
         &mut self,
         id: CandidateId,
-        announcement: ChannelAnnouncement,
+        announcement: &ChannelAnnouncement,
         peer: NodeId,
     ) -> Result<(), Refusal> {
         let scid = announcement.scid();
@@ -155,6 +155,7 @@ impl WaitingRoom {
         }
         self.by_scid.entry(scid).or_default().push(id);
         self.by_peer.entry(peer).or_default().insert((scid, id));
+        let announcement = announcement.clone();
         self.candidates.insert(id, Candidate { announcement, peer, updates: [None, None] });
         Ok(())
     }
@@ -241,13 +242,10 @@ impl WaitingRoom {
         announcement
     }
 
-    /// Who must give way before `bytes` more, about the channel at `scid`, can wait for `peer`. The peer with most
-    /// candidates gives way to the others; to itself it gives way with a channel of a later block, because one of a
-    /// block to come cannot be proven now.
-    pub fn in_the_way_of(&self, peer: NodeId, scid: Option<ShortChannelId>, bytes: usize) -> Option<CandidateId> {
-        if self.messages < self.capacity.messages && self.bytes + bytes <= self.capacity.bytes {
-            return None;
-        }
+    /// Who gives way, in a full room, to a message of `peer` about the channel at `scid`. The peer with most candidates
+    /// gives way to the others; to itself it gives way with a channel of a later block, because one of a block to come
+    /// cannot be proven now.
+    pub fn in_the_way_of(&self, peer: NodeId, scid: Option<ShortChannelId>) -> Option<CandidateId> {
         let (largest, candidates) = self.by_peer.iter().max_by_key(|(id, candidates)| (candidates.len(), **id))?;
         let (last, id) = candidates.last()?;
         let of_another = *largest != peer && Some(*last) != scid;

@@ -30,7 +30,7 @@ impl Running {
         let stop = CancellationToken::new();
         let interval = config.interval;
         let clock = Arc::clone(&world.clock);
-        let service = Service::start(config, Arc::clone(&clock) as _, stop.clone()).await;
+        let service = Service::start(config, Arc::clone(&clock) as _, rgsd::tasks::Tasks::new(stop.clone())).await;
         Self { service: Some(service.expect("the service starts")), clock, stop, interval }
     }
 
