@@ -107,7 +107,7 @@ impl Service {
             remembered.map(|remembered| (journal, remembered))
         })
         .await??;
-        let offset_s = journal.epoch_offset_s();
+        let offset_s = journal.identity().epoch_offset_s;
         let (writer, drafts, commits) = Writer::spawn(Box::new(journal), Default::default())?;
         state.journal_is(writer.status());
 

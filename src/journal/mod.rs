@@ -11,6 +11,8 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
+use rand::RngExt;
+
 use crate::gossip::{Fact, UnixMs};
 
 pub mod codec;
@@ -22,7 +24,7 @@ pub mod writer;
 
 pub use lock::DataDirLock;
 pub use read_ahead::read_ahead;
-pub use sqlite::SqliteJournal;
+pub use sqlite::{Opened, SqliteJournal, Vacancy};
 pub use writer::{Pace, Retainer, Writer};
 
 /// An entry's number: 1 for the first, without gaps as they are assigned. 0 means "before the first".
@@ -106,6 +108,60 @@ impl fmt::Debug for JournalId {
     }
 }
 
+/// Tells one collector, that is one data directory, from every other: random, drawn with the data directory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CollectorId(pub [u8; 16]);
+
+impl fmt::Display for CollectorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CollectorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// For how long one collector writes an archive: 1 for the first writer, and one more whenever another takes over.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+pub struct Term(pub u64);
+
+/// How a local journal stands to an archive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attachment {
+    /// It never had one.
+    Alone,
+    /// Its collector became the archive's writer with this term: what the archive lacks is its own.
+    Writing(Term),
+    /// It is a copy: all of its entries are the archive's.
+    Following,
+}
+
+/// Who a local journal is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    pub journal: JournalId,
+    pub collector: CollectorId,
+    pub attachment: Attachment,
+    /// How many seconds past the aligned time epochs are stamped: 1 to 59, no multiple of 10.
+    pub epoch_offset_s: u32,
+}
+
+/// Draws an epoch offset: 1 to 59, no multiple of 10, so that our stamps can be told from those of servers that stamp
+/// whole hours, minutes and tens of seconds. It differs from `last` also modulo 10, because first epochs and short
+/// intervals are stamped modulo that.
+pub fn draw_epoch_offset_s(last: Option<u32>, rng: &mut (impl rand::Rng + ?Sized)) -> u32 {
+    let fits = |offset: &u32| is_epoch_offset_s(*offset) && last.is_none_or(|last| offset % 10 != last % 10);
+    std::iter::repeat_with(|| rng.random_range(1..60)).find(fits).unwrap_or(1) // the iterator never ends
+}
+
+/// Whether it is 1 to 59 and no multiple of 10.
+pub fn is_epoch_offset_s(seconds: u32) -> bool {
+    (1..60).contains(&seconds) && !seconds.is_multiple_of(10)
+}
+
 /// Why nothing was appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -115,6 +171,9 @@ pub enum AppendError {
     /// A wallet names an epoch by its timestamp, so none may repeat or go back.
     #[error("an epoch at {given} does not come after the last one, at {last}")]
     EpochNotNewer { last: u32, given: u32 },
+    /// Entries are numbered in ascending order.
+    #[error("entry {given} does not come after the last one, {last}", given = given.0, last = last.0)]
+    SeqNotNewer { last: Seq, given: Seq },
     /// Anything else; trying again is of no use.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
@@ -129,11 +188,8 @@ pub trait Reader: Send {
 
 /// The journal's one writer.
 pub trait Journal: Reader {
-    /// Which journal this is.
-    fn id(&self) -> JournalId;
-
-    /// How many seconds past the aligned time this journal's epochs are stamped: 1 to 59, no multiple of 10.
-    fn epoch_offset_s(&self) -> u32;
+    /// Which journal this is, whose, and how it stands to an archive.
+    fn identity(&self) -> Identity;
 
     /// The number of the last entry; `Seq(0)` in a new journal.
     fn last_seq(&self) -> Seq;
@@ -141,6 +197,13 @@ pub trait Journal: Reader {
     /// Writes all of `drafts` or nothing; on return they are durable. The first gets the returned number, each
     /// further one the next.
     fn append(&mut self, drafts: &[Draft]) -> Result<Seq, AppendError>;
+
+    /// Writes all of `entries`, which another collector has numbered, or nothing; on return they are durable. Their
+    /// numbers ascend and come after the last one; where that one's journal has forgotten entries, there are gaps.
+    fn adopt(&mut self, entries: &[Entry]) -> Result<(), AppendError>;
+
+    /// Notes how the journal stands to its archive from now on, and how its epochs are stamped.
+    fn attach(&mut self, attachment: Attachment, epoch_offset_s: u32) -> Result<(), AppendError>;
 
     /// Removes the entries with these numbers; numbers that are not there are passed over, and the journal's last
     /// entry stays, because the numbering goes on from it. Returns how many were removed: all or, on error, none.

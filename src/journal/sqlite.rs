@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use bitcoin::Network;
 use rusqlite::{Connection, params};
 
-use super::{AppendError, DataDirLock, Draft, Entry, Event, Journal, JournalId, Reader, Seq, codec};
+use super::{AppendError, Attachment, DataDirLock, Draft, Entry, Event, Identity, Journal, Reader, Seq, codec};
 use crate::gossip::UnixMs;
 
 mod open;
+
+pub use open::{Opened, Vacancy};
 
 /// How many rows one statement reads: short read transactions let SQLite take the write-ahead log back into the
 /// file meanwhile, so that reading a long journal does not make the log grow.
@@ -23,8 +25,7 @@ const ROWS_PER_READ: i64 = 10_000;
 pub struct SqliteJournal {
     connection: Connection,
     file: PathBuf,
-    id: JournalId,
-    epoch_offset_s: u32,
+    identity: Identity,
     last_seq: Seq,
     /// The last epoch's timestamp.
     last_epoch: Option<u32>,
@@ -32,16 +33,32 @@ pub struct SqliteJournal {
 }
 
 impl SqliteJournal {
-    /// Opens the journal in `data_dir`, or creates it, drawing its id and epoch offset from `rng`. Takes the
-    /// directory's lock. Every error is a sentence that names the file and the remedy.
+    /// Opens the journal in `data_dir`, or creates one, drawing who it is from `rng`. Takes the directory's lock.
+    /// Every error is a sentence that names the file and the remedy.
     pub fn open(
         data_dir: &Path,
         network: Network,
         now: UnixMs,
         rng: &mut (impl rand::Rng + ?Sized),
     ) -> anyhow::Result<Self> {
-        let lock = DataDirLock::take(data_dir)?;
-        open::open(data_dir, lock, network, now, rng)
+        match Self::look(data_dir, network)? {
+            Opened::Journal(journal) => Ok(*journal),
+            Opened::Vacant(vacancy) => vacancy.create(open::draw_identity(rng), now),
+        }
+    }
+
+    /// Opens the journal in `data_dir` if there is one. Takes the directory's lock.
+    pub fn look(data_dir: &Path, network: Network) -> anyhow::Result<Opened> {
+        open::look(data_dir, DataDirLock::take(data_dir)?, network)
+    }
+
+    /// Removes every entry after `last`, and follows the archive from now on: what is removed was written in a term
+    /// that had ended. Returns how many entries there were.
+    pub fn cut(&mut self, last: Seq) -> anyhow::Result<usize> {
+        let removed = cut(&mut self.connection, last).map_err(|error| open::explain(error, &self.file))?;
+        self.identity.attachment = Attachment::Following;
+        (self.last_seq, self.last_epoch) = open::last_of(&self.connection, &self.file)?;
+        Ok(removed)
     }
 
     /// Where it is.
@@ -55,10 +72,10 @@ impl SqliteJournal {
     }
 
     /// Checks what only the journal can: epochs come one after the other.
-    fn check_epochs(&self, drafts: &[Draft]) -> Result<Option<u32>, AppendError> {
+    fn check_epochs<'a>(&self, events: impl Iterator<Item = &'a Event>) -> Result<Option<u32>, AppendError> {
         let mut last_epoch = self.last_epoch;
-        for draft in drafts {
-            let Event::Epoch { timestamp: given, .. } = draft.event else { continue };
+        for event in events {
+            let Event::Epoch { timestamp: given, .. } = *event else { continue };
             match last_epoch {
                 Some(last) if given <= last => return Err(AppendError::EpochNotNewer { last, given }),
                 _ => last_epoch = Some(given),
@@ -69,12 +86,8 @@ impl SqliteJournal {
 }
 
 impl Journal for SqliteJournal {
-    fn id(&self) -> JournalId {
-        self.id
-    }
-
-    fn epoch_offset_s(&self) -> u32 {
-        self.epoch_offset_s
+    fn identity(&self) -> Identity {
+        self.identity
     }
 
     fn last_seq(&self) -> Seq {
@@ -82,12 +95,37 @@ impl Journal for SqliteJournal {
     }
 
     fn append(&mut self, drafts: &[Draft]) -> Result<Seq, AppendError> {
-        let last_epoch = self.check_epochs(drafts)?;
+        let last_epoch = self.check_epochs(drafts.iter().map(|draft| &draft.event))?;
         let first = Seq(self.last_seq.0 + 1);
-        insert(&mut self.connection, first, drafts).map_err(|error| append_error(error, &self.file))?;
+        let numbered = (first.0..).map(Seq).zip(drafts).map(|(seq, draft)| (seq, draft.seen, &draft.event));
+        insert(&mut self.connection, numbered).map_err(|error| append_error(error, &self.file))?;
         self.last_seq.0 += drafts.len() as u64;
         self.last_epoch = last_epoch;
         Ok(first)
+    }
+
+    fn adopt(&mut self, entries: &[Entry]) -> Result<(), AppendError> {
+        let mut last = self.last_seq;
+        for Entry { seq: given, .. } in entries {
+            if *given <= last {
+                return Err(AppendError::SeqNotNewer { last, given: *given });
+            }
+            last = *given;
+        }
+        let last_epoch = self.check_epochs(entries.iter().map(|entry| &entry.event))?;
+        let numbered = entries.iter().map(|entry| (entry.seq, entry.seen, &entry.event));
+        insert(&mut self.connection, numbered).map_err(|error| append_error(error, &self.file))?;
+        (self.last_seq, self.last_epoch) = (last, last_epoch);
+        Ok(())
+    }
+
+    fn attach(&mut self, attachment: Attachment, epoch_offset_s: u32) -> Result<(), AppendError> {
+        let (word, term) = open::stored(attachment);
+        self.connection
+            .execute("UPDATE meta SET attachment = ?1, term = ?2, offset_s = ?3", params![word, term, epoch_offset_s])
+            .map_err(|error| append_error(error, &self.file))?;
+        self.identity = Identity { attachment, epoch_offset_s, ..self.identity };
+        Ok(())
     }
 
     fn forget(&mut self, seqs: &[Seq]) -> Result<usize, AppendError> {
@@ -117,15 +155,18 @@ impl Reader for SqliteReader {
     }
 }
 
-fn insert(connection: &mut Connection, first: Seq, drafts: &[Draft]) -> rusqlite::Result<()> {
+fn insert<'a>(
+    connection: &mut Connection,
+    entries: impl Iterator<Item = (Seq, UnixMs, &'a Event)>,
+) -> rusqlite::Result<()> {
     // Dropped without a commit, a transaction is rolled back.
     let transaction = connection.transaction()?;
     {
         let mut statement =
             transaction.prepare_cached("INSERT INTO entry (seq, seen, kind, body) VALUES (?1, ?2, ?3, ?4)")?;
-        for (seq, draft) in (first.0..).zip(drafts) {
-            let (kind, body) = codec::encode(&draft.event);
-            statement.execute(params![seq as i64, draft.seen.0 as i64, kind, &*body])?;
+        for (seq, seen, event) in entries {
+            let (kind, body) = codec::encode(event);
+            statement.execute(params![seq.0 as i64, seen.0 as i64, kind, &*body])?;
         }
     }
     transaction.commit()
@@ -140,6 +181,15 @@ fn delete(connection: &mut Connection, last: Seq, seqs: &[Seq]) -> rusqlite::Res
             removed += statement.execute([seq.0 as i64])?;
         }
     }
+    transaction.commit()?;
+    Ok(removed)
+}
+
+fn cut(connection: &mut Connection, last: Seq) -> rusqlite::Result<usize> {
+    let (word, term) = open::stored(Attachment::Following);
+    let transaction = connection.transaction()?;
+    let removed = transaction.execute("DELETE FROM entry WHERE seq > ?1", [last.0 as i64])?;
+    transaction.execute("UPDATE meta SET attachment = ?1, term = ?2", params![word, term])?;
     transaction.commit()?;
     Ok(removed)
 }

@@ -4,6 +4,9 @@
 //! handed on before it is durable; that a draft waits for company no longer than [`Pace::hold`]; and that a full
 //! disk loses nothing: the commit is tried again until there is room, and [`Status::storage_full`] says so
 //! meanwhile. Any other failure ends the thread, with its reason in [`Writer::ended`].
+//!
+//! While the journal follows an archive, entries come in by [`Writer::copies`] instead, numbered already; whoever
+//! sends them sees to it that there are no drafts at the same time.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout_at;
 
 use self::forgetting::Forgetting;
-use super::{AppendError, Draft, Entry, Journal, Seq};
+use super::{AppendError, Attachment, Draft, Entry, Journal, Seq};
 use crate::gossip::UnixMs;
 
 mod forgetting;
@@ -29,6 +32,8 @@ pub struct Pace {
     pub burst: usize,
     /// How many drafts may queue before their senders wait.
     pub queue: usize,
+    /// How many batches of copies may queue before their sender waits.
+    pub copies: usize,
     /// How many commits may queue for the history before the writer waits.
     pub commits: usize,
     /// How long to wait before a full disk is tried again; doubles up to `retry_most`.
@@ -45,6 +50,7 @@ impl Default for Pace {
             group: 1_000,
             burst: 10_000,
             queue: 10_000,
+            copies: 2,
             commits: 16,
             retry_first: Duration::from_secs(1),
             retry_most: Duration::from_secs(10),
@@ -68,6 +74,7 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Writer {
     control: mpsc::UnboundedSender<Command>,
+    copies: mpsc::Sender<Vec<Entry>>,
     status: watch::Receiver<Status>,
     /// Until the thread's result was asked for.
     ended: Option<oneshot::Receiver<anyhow::Result<()>>>,
@@ -88,8 +95,25 @@ impl Retainer {
     }
 }
 
+/// Tells the thread how the journal stands to its archive. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Attacher {
+    control: mpsc::UnboundedSender<Command>,
+}
+
+impl Attacher {
+    /// Returns when it is noted durably (see [`Journal::attach`]).
+    pub async fn attach(&self, attachment: Attachment, epoch_offset_s: u32) -> anyhow::Result<()> {
+        let (noted, done) = oneshot::channel();
+        // Where the thread has ended, nobody answers.
+        let _ = self.control.send(Command::Attach { attachment, epoch_offset_s, noted });
+        done.await.map_err(|_| anyhow!("the journal has ended"))
+    }
+}
+
 #[derive(Debug)]
 enum Command {
+    Attach { attachment: Attachment, epoch_offset_s: u32, noted: oneshot::Sender<()> },
     Retain { now: UnixMs, retention: Duration },
     Forget(anyhow::Result<Vec<Seq>>),
     Stop,
@@ -103,13 +127,23 @@ impl Writer {
         pace: Pace,
     ) -> anyhow::Result<(Self, mpsc::Sender<Draft>, mpsc::Receiver<Vec<Entry>>)> {
         let (draft_sender, drafts) = mpsc::channel(pace.queue);
+        let (copy_sender, copies) = mpsc::channel(pace.copies);
         let (commits, commit_receiver) = mpsc::channel(pace.commits);
         let (control, commands) = mpsc::unbounded_channel();
         let (status_sender, status) = watch::channel(Status { last_seq: journal.last_seq(), ..Status::default() });
         let (end, ended) = oneshot::channel();
         let forgetting = Forgetting::new(control.clone(), pace.forget_step);
-        let thread =
-            Thread { journal, pace, drafts, commits, commands, status: status_sender, forgetting, stopping: false };
+        let thread = Thread {
+            journal,
+            pace,
+            drafts,
+            copies,
+            commits,
+            commands,
+            status: status_sender,
+            forgetting,
+            stopping: false,
+        };
         // Its own runtime: the thread blocks on the disk, and needs no more than a timer.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new()
@@ -120,7 +154,17 @@ impl Writer {
                 let _ = end.send(result);
             })
             .context("cannot start the journal's thread")?;
-        Ok((Self { control, status, ended: Some(ended) }, draft_sender, commit_receiver))
+        Ok((Self { control, copies: copy_sender, status, ended: Some(ended) }, draft_sender, commit_receiver))
+    }
+
+    /// Where entries go that another collector has numbered: a batch becomes a commit.
+    pub fn copies(&self) -> mpsc::Sender<Vec<Entry>> {
+        self.copies.clone()
+    }
+
+    /// Whoever notes how the journal stands to its archive.
+    pub fn attacher(&self) -> Attacher {
+        Attacher { control: self.control.clone() }
     }
 
     /// How the writer fares, as it changes.
@@ -155,6 +199,7 @@ struct Thread {
     journal: Box<dyn Journal>,
     pace: Pace,
     drafts: mpsc::Receiver<Draft>,
+    copies: mpsc::Receiver<Vec<Entry>>,
     commits: mpsc::Sender<Vec<Entry>>,
     commands: mpsc::UnboundedReceiver<Command>,
     status: watch::Sender<Status>,
@@ -175,7 +220,8 @@ impl Thread {
         loop {
             tokio::select! {
                 biased;
-                Some(command) = self.commands.recv() => self.obey(command),
+                Some(command) = self.commands.recv() => self.obey(command)?,
+                Some(entries) = self.copies.recv() => self.copy(entries).await?,
                 count = self.drafts.recv_many(&mut group, self.pace.burst) => {
                     if count == 0 {
                         return Ok(());
@@ -189,15 +235,21 @@ impl Thread {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command) -> anyhow::Result<()> {
         match command {
+            Command::Attach { attachment, epoch_offset_s, noted } => {
+                self.journal.attach(attachment, epoch_offset_s)?;
+                let _ = noted.send(()); // nobody waits any more when the service is going down
+            }
             Command::Retain { now, retention } => self.forgetting.plan(&*self.journal, now, retention),
             Command::Forget(plan) => self.forgetting.planned(plan),
             Command::Stop => {
                 self.stopping = true;
                 self.drafts.close();
+                self.copies.close();
             }
         }
+        Ok(())
     }
 
     /// Waits for company for the drafts in `group`.
@@ -214,36 +266,57 @@ impl Thread {
 
     /// Writes the group, however long the disk is full, and hands its entries on.
     async fn commit(&mut self, group: &mut Vec<Draft>) -> anyhow::Result<()> {
+        let first = self.write(group.len(), |journal| journal.append(group)).await?;
+        let entries = (first.0..).zip(group.drain(..)).map(|(seq, draft)| draft.numbered(Seq(seq))).collect();
+        self.hand_on(entries).await;
+        Ok(())
+    }
+
+    /// The same for entries that are numbered already.
+    async fn copy(&mut self, entries: Vec<Entry>) -> anyhow::Result<()> {
+        self.write(entries.len(), |journal| journal.adopt(&entries)).await?;
+        self.hand_on(entries).await;
+        Ok(())
+    }
+
+    async fn write<T>(
+        &mut self,
+        count: usize,
+        write: impl Fn(&mut dyn Journal) -> Result<T, AppendError>,
+    ) -> anyhow::Result<T> {
         let mut wait = self.pace.retry_first;
-        let first = loop {
+        let written = loop {
             let last_try = self.stopping;
-            match self.journal.append(group) {
-                Ok(first) => break first,
+            match write(&mut *self.journal) {
+                Ok(written) => break written,
                 Err(AppendError::Full(reason)) if last_try => {
-                    bail!("{reason}; {} accepted entries could not be written before the stop", group.len())
+                    bail!("{reason}; {count} accepted entries could not be written before the stop")
                 }
                 Err(AppendError::Full(reason)) => self.note_full(&reason),
                 Err(error) => return Err(error.into()),
             }
-            self.rest(wait).await;
+            self.rest(wait).await?;
             wait = (wait * 2).min(self.pace.retry_most);
         };
         self.note_written();
-        let entries = (first.0..).zip(group.drain(..)).map(|(seq, draft)| draft.numbered(Seq(seq))).collect();
+        Ok(written)
+    }
+
+    async fn hand_on(&self, entries: Vec<Entry>) {
         // A history that is gone ends the service; what was accepted is durable all the same.
         let _ = self.commits.send(entries).await;
-        Ok(())
     }
 
     /// Waits before the next try; a stop ends the wait.
-    async fn rest(&mut self, wait: Duration) {
+    async fn rest(&mut self, wait: Duration) -> anyhow::Result<()> {
         let until = tokio::time::Instant::now() + wait;
         while !self.stopping {
             match timeout_at(until, self.commands.recv()).await {
-                Ok(Some(command)) => self.obey(command),
-                Ok(None) | Err(_) => return,
+                Ok(Some(command)) => self.obey(command)?,
+                Ok(None) | Err(_) => break,
             }
         }
+        Ok(())
     }
 
     fn note_full(&self, reason: &str) {

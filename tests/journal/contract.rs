@@ -7,7 +7,9 @@ use bitcoin::Network;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rgsd::gossip::{Fact, UnixMs};
-use rgsd::journal::{AppendError, Draft, Entry, Journal, Seq, SqliteJournal, read_ahead};
+use rgsd::journal::{
+    AppendError, Attachment, Draft, Entry, Identity, Journal, Seq, SqliteJournal, Term, is_epoch_offset_s, read_ahead,
+};
 use tempfile::TempDir;
 
 use crate::entries;
@@ -54,7 +56,8 @@ macro_rules! contract {
 mod sqlite {
     use super::{Sqlite, Store};
     contract!(Sqlite: keeps_who_it_is gives_back_what_it_took numbers_without_gaps takes_all_or_nothing
-        refuses_epochs_that_go_back reads_in_part forgets_but_never_a_number reads_while_it_is_written reads_ahead);
+        refuses_epochs_that_go_back adopts_what_is_numbered
+        reads_in_part forgets_but_never_a_number reads_while_it_is_written reads_ahead);
 }
 
 fn syncs(count: u32) -> Vec<Draft> {
@@ -67,12 +70,21 @@ fn numbers(entries: &[Entry]) -> Vec<u64> {
 
 fn keeps_who_it_is(store: impl Store) {
     let journal = store.open();
-    let (id, offset) = (journal.id(), journal.epoch_offset_s());
-    assert!((1..60).contains(&offset) && offset % 10 != 0, "{offset}");
+    let identity = journal.identity();
+    assert!(is_epoch_offset_s(identity.epoch_offset_s), "{identity:?}");
+    assert_eq!(identity.attachment, Attachment::Alone);
     assert_eq!(journal.last_seq(), Seq(0));
     drop(journal);
-    let again = store.open();
-    assert_eq!((again.id(), again.epoch_offset_s()), (id, offset));
+    let mut again = store.open();
+    assert_eq!(again.identity(), identity);
+    for attachment in
+        [Attachment::Writing(Term(1)), Attachment::Following, Attachment::Writing(Term(u32::MAX.into()))]
+    {
+        again.attach(attachment, 59).expect("room");
+        drop(again);
+        again = store.open();
+        assert_eq!(again.identity(), Identity { attachment, epoch_offset_s: 59, ..identity });
+    }
 }
 
 fn gives_back_what_it_took(store: impl Store) {
@@ -118,6 +130,28 @@ fn refuses_epochs_that_go_back(store: impl Store) {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+fn adopts_what_is_numbered(store: impl Store) {
+    let numbered = |seqs: &[u64], drafts: Vec<Draft>| -> Vec<Entry> {
+        seqs.iter().zip(drafts).map(|(seq, draft)| draft.numbered(Seq(*seq))).collect()
+    };
+    let mut journal = store.open();
+    let mut all = numbered(&[3, 4, 9], vec![syncs(1).remove(0), epoch(100), epoch(101)]);
+    journal.adopt(&all).expect("room");
+    assert_eq!(journal.last_seq(), Seq(9));
+    for (seqs, drafts) in [(&[9][..], syncs(1)), (&[10, 10], syncs(2)), (&[12, 11], syncs(2)), (&[1], syncs(1))] {
+        let refused = journal.adopt(&numbered(seqs, drafts));
+        assert!(matches!(refused, Err(AppendError::SeqNotNewer { .. })), "{seqs:?}: {refused:?}");
+    }
+    let refused = journal.adopt(&numbered(&[10, 11], vec![epoch(102), epoch(102)]));
+    assert!(matches!(refused, Err(AppendError::EpochNotNewer { last: 102, given: 102 })), "{refused:?}");
+    drop(journal);
+    let mut again = store.open();
+    assert_eq!((entries(&*again, 0), again.last_seq()), (all.clone(), Seq(9)));
+    assert_eq!(again.append(&[epoch(102)]).expect("room"), Seq(10));
+    all.extend(numbered(&[10], vec![epoch(102)]));
+    assert_eq!(entries(&*again, 0), all);
 }
 
 fn reads_in_part(store: impl Store) {

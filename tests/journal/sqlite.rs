@@ -9,7 +9,9 @@ use bitcoin::Network;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rgsd::gossip::{Direction, Fact, UnixMs};
-use rgsd::journal::{AppendError, Draft, Journal, Reader, Seq, SqliteJournal, read_ahead};
+use rgsd::journal::{
+    AppendError, Attachment, Draft, Identity, Journal, Reader, Seq, SqliteJournal, Term, read_ahead,
+};
 use rusqlite::Connection;
 
 use crate::contract::{Sqlite, Store};
@@ -57,8 +59,7 @@ fn names_the_network_it_holds() {
 #[test]
 fn refuses_a_newer_version_of_the_tables() {
     let store = filled(1);
-    let add =
-        "INSERT INTO refinery_schema_history SELECT 99, 'later', applied_on, checksum FROM refinery_schema_history";
+    let add = "INSERT INTO refinery_schema_history SELECT 99, 'later', applied_on, checksum FROM refinery_schema_history LIMIT 1";
     Connection::open(file(&store)).and_then(|connection| connection.execute(add, [])).expect("written");
     assert_says(&refusal(&store), &["journal.sqlite", "newer rgsd", "99", "run that rgsd"]);
 }
@@ -98,7 +99,7 @@ fn refuses_a_last_entry_that_makes_no_sense() {
 #[test]
 fn refuses_migrations_that_make_no_sense() {
     let store = filled(10);
-    let spoil = "UPDATE refinery_schema_history SET version = 0, applied_on = 'yesterday'";
+    let spoil = "UPDATE refinery_schema_history SET version = version - 2, applied_on = 'yesterday'";
     Connection::open(file(&store)).and_then(|connection| connection.execute(spoil, [])).expect("written");
     assert_says(&refusal(&store), &["journal.sqlite", "migrations", "back-up"]);
 }
@@ -180,7 +181,7 @@ fn draws_its_own_id_and_offset() {
         let store = Sqlite::new();
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let journal = SqliteJournal::open(&store.data_dir(), Network::Signet, UnixMs(0), &mut rng).expect("opens");
-        (journal.id().0, journal.epoch_offset_s())
+        (journal.identity().journal.0, journal.identity().epoch_offset_s)
     };
     let mut drawn: Vec<_> = (0..5).map(draw).collect();
     drawn.sort_unstable();
@@ -197,4 +198,37 @@ fn is_compact() {
     drop(journal);
     let bytes = fs::metadata(file(&store)).expect("there").len();
     assert!(bytes / 20_000 < 138 + 24, "{bytes} bytes for 20,000 updates of 138 bytes each");
+}
+
+#[test]
+fn is_cut_back_to_where_a_term_ended() {
+    let store = filled(100);
+    let mut journal = store.journal().expect("opens");
+    journal.append(&[epoch(100)]).expect("room");
+    journal.attach(Attachment::Writing(Term(3)), 17).expect("room");
+    journal.append(&[epoch(200)]).expect("room");
+    assert_eq!(journal.cut(Seq(101)).expect("cut"), 1);
+    assert_eq!((journal.last_seq(), journal.identity().attachment), (Seq(101), Attachment::Following));
+    journal.append(&[epoch(150)]).expect("the epoch at 200 is forgotten");
+    assert_eq!(journal.cut(Seq(40)).expect("cut"), 62);
+    drop(journal);
+    let mut again = store.journal().expect("opens");
+    assert_eq!((entries(&again, 0).len(), again.identity().attachment), (40, Attachment::Following));
+    assert_eq!(again.append(&[epoch(1)]).expect("no epoch is left"), Seq(41));
+}
+
+#[test]
+fn a_journal_of_the_first_version_goes_on() {
+    let store = filled(3);
+    let before = store.journal().expect("opens").identity();
+    let undo = "ALTER TABLE meta DROP COLUMN collector; ALTER TABLE meta DROP COLUMN attachment;
+        ALTER TABLE meta DROP COLUMN term; DELETE FROM refinery_schema_history WHERE version = 2";
+    Connection::open(file(&store)).and_then(|connection| connection.execute_batch(undo)).expect("written");
+    let journal = store.journal().expect("opens");
+    let after = journal.identity();
+    assert_ne!(after.collector, before.collector, "drawn anew");
+    assert_eq!(Identity { collector: before.collector, ..after }, before);
+    assert_eq!(entries(&journal, 0).len(), 3);
+    drop(journal);
+    assert_eq!(store.journal().expect("opens").identity(), after);
 }

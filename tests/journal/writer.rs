@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use rgsd::gossip::{Direction, Fact, UnixMs};
-use rgsd::journal::{AppendError, Draft, Entry, Journal, JournalId, Pace, Reader, Seq, Writer};
+use rgsd::journal::{
+    AppendError, Attachment, CollectorId, Draft, Entry, Identity, Journal, JournalId, Pace, Reader, Seq, Term, Writer,
+};
 use tokio::sync::mpsc;
 
 use crate::contract::{Sqlite, Store};
@@ -43,12 +45,13 @@ impl Reader for Fake {
 }
 
 impl Journal for Fake {
-    fn id(&self) -> JournalId {
-        JournalId([0; 16])
-    }
-
-    fn epoch_offset_s(&self) -> u32 {
-        1
+    fn identity(&self) -> Identity {
+        Identity {
+            journal: JournalId([0; 16]),
+            collector: CollectorId([0; 16]),
+            attachment: Attachment::Alone,
+            epoch_offset_s: 1,
+        }
     }
 
     fn last_seq(&self) -> Seq {
@@ -69,6 +72,21 @@ impl Journal for Fake {
             state.entries.extend((first.0..).zip(drafts).map(|(seq, draft)| draft.clone().numbered(Seq(seq))));
             Ok(first)
         })
+    }
+
+    fn adopt(&mut self, entries: &[Entry]) -> Result<(), AppendError> {
+        self.change(|state| {
+            if state.full {
+                state.refused += 1;
+                return Err(AppendError::Full("no room".into()));
+            }
+            state.entries.extend_from_slice(entries);
+            Ok(())
+        })
+    }
+
+    fn attach(&mut self, _: Attachment, _: u32) -> Result<(), AppendError> {
+        Ok(())
     }
 
     fn forget(&mut self, seqs: &[Seq]) -> Result<usize, AppendError> {
@@ -254,4 +272,49 @@ async fn forgets_in_the_background() {
     let left: Vec<u64> = entries(&*store.open(), 0).iter().map(|entry| entry.seq.0).collect();
     assert_eq!(left[..4], [1, 3_001, 3_002, 3_003]);
     assert_eq!(left.len(), 104);
+}
+
+/// Entries as another collector numbered them: its journal has forgotten every third.
+fn copied(from: u32, count: u32) -> Vec<Entry> {
+    let kept = (from..from + count).filter(|n| n % 3 != 0);
+    kept.map(|n| nth(n).numbered(Seq(u64::from(n) + 1))).collect()
+}
+
+#[tokio::test]
+async fn copies_what_another_numbered_and_goes_on_from_there() {
+    let store = Sqlite::new();
+    let (writer, drafts, mut commits) = Writer::spawn(store.open(), brisk()).expect("started");
+    let mut all = Vec::new();
+    for batch in [copied(0, 1_000), copied(1_000, 11)] {
+        writer.copies().send(batch.clone()).await.expect("taken");
+        assert_eq!(commits.recv().await.expect("a commit"), batch);
+        all.extend(batch);
+    }
+    let last = writer.status().borrow().last_seq;
+    assert_eq!(last, all[all.len() - 1].seq);
+    writer.attacher().attach(Attachment::Writing(Term(7)), 23).await.expect("noted");
+    drafts.send(nth(5)).await.expect("taken");
+    let own = nth(5).numbered(Seq(last.0 + 1));
+    assert_eq!(receive(&mut commits, 1).await, std::slice::from_ref(&own));
+    writer.stop().await.expect("clean");
+    all.push(own);
+    let journal = store.open();
+    assert_eq!(entries(&*journal, 0), all);
+    let identity = journal.identity();
+    assert_eq!((identity.attachment, identity.epoch_offset_s), (Attachment::Writing(Term(7)), 23));
+}
+
+#[tokio::test]
+async fn a_full_disk_keeps_copies_waiting_too() {
+    let fake = Fake::default();
+    fake.change(|state| state.full = true);
+    let (writer, _drafts, mut commits) = Writer::spawn(Box::new(fake.clone()), brisk()).expect("started");
+    writer.copies().send(copied(0, 10)).await.expect("taken");
+    while fake.change(|state| state.refused) < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(writer.status().borrow().storage_full.is_some());
+    fake.change(|state| state.full = false);
+    assert_eq!(commits.recv().await.expect("a commit"), copied(0, 10));
+    writer.stop().await.expect("clean");
 }

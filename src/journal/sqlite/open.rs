@@ -2,7 +2,7 @@
 //! whatever is wrong into one sentence that names the file and the remedy.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -12,7 +12,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi, params}
 
 use super::SqliteJournal;
 use crate::gossip::UnixMs;
-use crate::journal::{DataDirLock, Event, JournalId, Seq, codec};
+use crate::journal::{
+    Attachment, CollectorId, DataDirLock, Event, Identity, JournalId, Seq, Term, codec, draw_epoch_offset_s,
+    is_epoch_offset_s,
+};
 
 mod embedded {
     refinery::embed_migrations!("sql/journal");
@@ -25,39 +28,95 @@ const BUSY: Duration = Duration::from_secs(5);
 /// How many of the last entries are decoded at start: where damage after a crash would be.
 const LAST_ENTRIES: i64 = 100;
 
-pub(super) fn open(
-    data_dir: &Path,
-    lock: DataDirLock,
+/// What is in a data directory.
+#[derive(Debug)]
+pub enum Opened {
+    Journal(Box<SqliteJournal>),
+    Vacant(Vacancy),
+}
+
+/// A locked data directory without a journal.
+#[derive(Debug)]
+pub struct Vacancy {
+    connection: Connection,
+    file: PathBuf,
     network: Network,
-    now: UnixMs,
-    rng: &mut (impl rand::Rng + ?Sized),
-) -> anyhow::Result<SqliteJournal> {
+    lock: DataDirLock,
+}
+
+impl Vacancy {
+    /// Creates the journal.
+    pub fn create(self, identity: Identity, now: UnixMs) -> anyhow::Result<SqliteJournal> {
+        let Self { connection, file, network, lock } = self;
+        let (word, term) = stored(identity.attachment);
+        connection
+            .execute(
+                "INSERT INTO meta (id, network, offset_s, created_ms, collector, attachment, term)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    identity.journal.0,
+                    network.to_string(),
+                    identity.epoch_offset_s,
+                    now.0 as i64,
+                    identity.collector.0,
+                    word,
+                    term
+                ],
+            )
+            .map_err(|error| explain(error, &file))?;
+        Ok(SqliteJournal { connection, file, identity, last_seq: Seq(0), last_epoch: None, _lock: lock })
+    }
+}
+
+pub(super) fn look(data_dir: &Path, lock: DataDirLock, network: Network) -> anyhow::Result<Opened> {
     let file = data_dir.join("journal.sqlite");
     let mut connection = connect(&file)?;
     check_identity(&connection, &file)?;
     migrate(&mut connection, &file)?;
-    let meta = meta(&connection, &file)?;
-    let meta = match meta {
-        Some(meta) => meta,
-        None => create_meta(&connection, &file, network, now, rng)?,
-    };
-    if meta.network != network.to_string() {
-        bail!(
-            "the journal {} holds the network {}, but the configuration says {network}: \
-             set network = \"{}\", or set data_dir to another directory",
-            file.display(),
-            meta.network,
-            meta.network
-        );
-    }
     // The file's name must outlive a power cut, like what is in it.
     File::open(data_dir)
         .and_then(|dir| dir.sync_all())
         .with_context(|| format!("cannot sync {}", data_dir.display()))?;
-    let last_seq = last_seq(&connection, &file)?;
-    let last_epoch = last_epoch(&connection, &file)?;
-    let Meta { id, epoch_offset_s, .. } = meta;
-    Ok(SqliteJournal { connection, file, id, epoch_offset_s, last_seq, last_epoch, _lock: lock })
+    let meta = meta(&connection, &file)?;
+    let (last_seq, last_epoch) = last_of(&connection, &file)?;
+    let Some(Meta { identity, network: held }) = meta else {
+        if last_seq != Seq(0) {
+            return Err(damaged(&file, "entries, but no id"));
+        }
+        return Ok(Opened::Vacant(Vacancy { connection, file, network, lock }));
+    };
+    if held != network.to_string() {
+        bail!(
+            "the journal {} holds the network {held}, but the configuration says {network}: \
+             set network = \"{held}\", or set data_dir to another directory",
+            file.display(),
+        );
+    }
+    Ok(Opened::Journal(Box::new(SqliteJournal { connection, file, identity, last_seq, last_epoch, _lock: lock })))
+}
+
+/// Somebody new.
+pub(super) fn draw_identity(rng: &mut (impl rand::Rng + ?Sized)) -> Identity {
+    Identity {
+        epoch_offset_s: draw_epoch_offset_s(None, rng),
+        journal: JournalId(rng.random()),
+        collector: CollectorId(rng.random()),
+        attachment: Attachment::Alone,
+    }
+}
+
+/// An attachment as the table has it: a word, and the term.
+pub(super) fn stored(attachment: Attachment) -> (&'static str, i64) {
+    match attachment {
+        Attachment::Alone => ("alone", 0),
+        Attachment::Writing(Term(term)) => ("writing", term as i64),
+        Attachment::Following => ("following", 0),
+    }
+}
+
+/// The last entry's number and the last epoch's timestamp.
+pub(super) fn last_of(connection: &Connection, file: &Path) -> anyhow::Result<(Seq, Option<u32>)> {
+    Ok((last_seq(connection, file)?, last_epoch(connection, file)?))
 }
 
 /// A connection that can only read the journal in `file`.
@@ -107,9 +166,8 @@ pub(super) fn damaged(file: &Path, detail: &str) -> anyhow::Error {
 
 /// The one row of the table `meta`.
 struct Meta {
-    id: JournalId,
+    identity: Identity,
     network: String,
-    epoch_offset_s: u32,
 }
 
 fn connect(file: &Path) -> anyhow::Result<Connection> {
@@ -190,42 +248,29 @@ fn applied_migration(connection: &Connection, file: &Path) -> anyhow::Result<i32
 
 fn meta(connection: &Connection, file: &Path) -> anyhow::Result<Option<Meta>> {
     let row = connection
-        .query_row("SELECT id, network, offset_s FROM meta", [], |row| {
-            Ok(Meta { id: JournalId(row.get(0)?), network: row.get(1)?, epoch_offset_s: row.get(2)? })
+        .query_row("SELECT id, network, offset_s, collector, attachment, term FROM meta", [], |row| {
+            let word: String = row.get(4)?;
+            let attachment = match word.as_str() {
+                "writing" => Attachment::Writing(Term(row.get::<_, i64>(5)?.unsigned_abs())),
+                "following" => Attachment::Following,
+                _ => Attachment::Alone, // the table allows no other word
+            };
+            let identity = Identity {
+                journal: JournalId(row.get(0)?),
+                collector: CollectorId(row.get(3)?),
+                attachment,
+                epoch_offset_s: row.get(2)?,
+            };
+            Ok(Meta { identity, network: row.get(1)? })
         })
         .optional()
         .map_err(|error| explain(error, file))?;
     match row {
-        Some(meta) if !is_offset(meta.epoch_offset_s) => Err(damaged(file, "its epoch offset is out of range")),
+        Some(meta) if !is_epoch_offset_s(meta.identity.epoch_offset_s) => {
+            Err(damaged(file, "its epoch offset is out of range"))
+        }
         row => Ok(row),
     }
-}
-
-fn create_meta(
-    connection: &Connection,
-    file: &Path,
-    network: Network,
-    now: UnixMs,
-    rng: &mut (impl rand::Rng + ?Sized),
-) -> anyhow::Result<Meta> {
-    if last_seq(connection, file)? != Seq(0) {
-        return Err(damaged(file, "entries, but no id"));
-    }
-    let epoch_offset_s = std::iter::repeat_with(|| rng.random_range(1..60)).find(|offset| is_offset(*offset));
-    let epoch_offset_s = epoch_offset_s.unwrap_or(1); // the iterator never ends
-    let meta = Meta { id: JournalId(rng.random()), network: network.to_string(), epoch_offset_s };
-    connection
-        .execute(
-            "INSERT INTO meta (id, network, offset_s, created_ms) VALUES (?1, ?2, ?3, ?4)",
-            params![meta.id.0, meta.network, meta.epoch_offset_s, now.0 as i64],
-        )
-        .map_err(|error| explain(error, file))?;
-    Ok(meta)
-}
-
-/// Other servers stamp whole hours, minutes and tens of seconds; ours can be told from theirs.
-fn is_offset(seconds: u32) -> bool {
-    (1..60).contains(&seconds) && !seconds.is_multiple_of(10)
 }
 
 /// Decodes the last entries, and returns the last one's number.
