@@ -5,9 +5,20 @@ export RUST_TEST_THREADS ?= 8
 
 .PHONY: test tools lint docs bench
 
-# Debian's packages that building and testing need, installed where they are missing (as root).
+# Debian's packages that building (a C compiler; perl and make for the vendored OpenSSL) and testing (PostgreSQL and
+# pgbouncer) need, installed where they are missing (as root). The tests start clusters of their own: Debian's default
+# one is not made.
 tools:
-	@command -v cc >/dev/null || { apt-get update && apt-get install -y --no-install-recommends build-essential; }
+	@missing=; \
+	command -v cc >/dev/null || missing="$$missing build-essential"; \
+	command -v perl >/dev/null || missing="$$missing perl"; \
+	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing="$$missing pgbouncer"; \
+	[ -z "$$missing" ] || { \
+		mkdir -p /etc/postgresql-common && { [ -e /etc/postgresql-common/createcluster.conf ] || \
+			echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf; } && \
+		apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+			-o Dpkg::Options::=--force-confold $$missing; }
 
 test: tools
 	cargo test --locked

@@ -3,6 +3,9 @@
 
 mod contract;
 mod kill;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod props;
 mod sqlite;
 #[path = "../support/unsigned.rs"]
 mod unsigned;
