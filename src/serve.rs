@@ -30,7 +30,7 @@ use self::load::{Remembered, remember};
 use self::state::State;
 use crate::config::Config;
 use crate::gossip::check::{Limits, Rules};
-use crate::gossip::collector::{Collector, Setup, Sink, SinkClosed};
+use crate::gossip::collector::{Collector, Mode, Setup, Sink, SinkClosed};
 use crate::gossip::sync::Syncs;
 use crate::gossip::{Clock, Fact, NodeId, Secrets, SystemClock, UnixMs, funding, node_key};
 use crate::journal::{Draft, Event, Journal, SqliteJournal, Writer};
@@ -211,7 +211,7 @@ fn setup(
     if bitcoind.is_none() {
         tracing::warn!("no bitcoind.rest_url is configured: channels are accepted without proof of their funding");
     }
-    Setup { rules, peers: config.peers.clone(), secrets, bitcoind, storage_full, clock }
+    Setup { rules, peers: config.peers.clone(), secrets, bitcoind, storage_full, mode: Mode::Leading, clock }
 }
 
 /// Facts become drafts for the journal. Waits when the journal is slow, until the stop: the collector has a thread for

@@ -10,11 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lightning::ln::msgs::ReplyChannelRange;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
-use super::NodeId;
 use super::check::Heard;
 use super::funding::Settled;
+use super::{Fact, NodeId, UnixMs};
 
 /// Bytes from which LDK is asked to read less, and below which it may go on.
 const HIGH_BYTES: usize = 8 << 20;
@@ -38,6 +38,12 @@ pub(super) enum Arrival {
     Message(Heard),
     /// An answer of the prover.
     Settled(Settled),
+    /// What the leader journaled, in its order. The permit bounds how much of it is queued.
+    Told { entries: Vec<(UnixMs, Fact)>, permit: OwnedSemaphorePermit },
+    /// Whole messages that another collector accepted and could not journal.
+    Offered { messages: Vec<Vec<u8>>, done: oneshot::Sender<()> },
+    /// Lead from now on.
+    Lead { done: oneshot::Sender<()> },
 }
 
 impl Arrival {
@@ -46,7 +52,7 @@ impl Arrival {
         match self {
             Arrival::Message(heard) => heard.message.approximate_len(),
             Arrival::Inventory { reply, .. } => 32 + 8 * reply.short_channel_ids.len(),
-            Arrival::Connected { .. } | Arrival::Disconnected(_) | Arrival::Unreachable(_) | Arrival::Settled(_) => 0,
+            _ => 0,
         }
     }
 }
@@ -67,9 +73,7 @@ impl Queue {
         let (peer, len) = match arrival {
             Arrival::Message(heard) => (heard.peer, arrival.len()),
             Arrival::Inventory { peer, .. } => (*peer, arrival.len()),
-            Arrival::Connected { .. } | Arrival::Disconnected(_) | Arrival::Unreachable(_) | Arrival::Settled(_) => {
-                return;
-            }
+            _ => return,
         };
         self.bytes -= len;
         if let Some(of_peer) = self.bytes_of.get_mut(&peer) {
@@ -117,16 +121,22 @@ impl Intake {
         self.put(queue, arrival);
     }
 
-    /// Takes in what happened here. Such events are few: a connection makes two, a claim one.
-    pub fn event(&self, arrival: Arrival) {
-        self.put(self.lock(), arrival);
+    /// Takes in what happened here. Such events are few: a connection makes two, a claim one, and whoever tells, offers
+    /// or asks us to lead waits its turn.
+    /// Returns whether there is still somebody who will take it.
+    pub fn event(&self, arrival: Arrival) -> bool {
+        self.put(self.lock(), arrival)
     }
 
-    fn put(&self, mut queue: MutexGuard<'_, Queue>, arrival: Arrival) {
+    fn put(&self, mut queue: MutexGuard<'_, Queue>, arrival: Arrival) -> bool {
+        if queue.closed {
+            return false; // whoever waits for an answer learns that there will be none
+        }
         queue.arrivals.push_back(arrival);
         if queue.arrivals.len() == 1 {
             self.filled.notify_one();
         }
+        true
     }
 
     /// Waits for arrivals, for `patience` at most, and takes up to `at_most` of them. `None` once closed.
@@ -175,7 +185,10 @@ impl Intake {
 
     /// Ends the collector's waiting; what is still queued is given up (peers will be asked again).
     pub fn close(&self) {
-        self.lock().closed = true;
+        let mut queue = self.lock();
+        queue.closed = true;
+        queue.arrivals.clear();
+        drop(queue);
         self.filled.notify_all();
     }
 

@@ -12,6 +12,7 @@ mod identity;
 mod intake;
 mod message;
 mod peers;
+mod pending;
 pub mod sync;
 mod wire;
 

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::anyhow;
 use bitcoin::constants::ChainHash;
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::{
@@ -12,7 +13,7 @@ use lightning::ln::msgs::{
 };
 use lightning::ln::peer_handler::{ErroringMessageHandler, IgnoringMessageHandler, MessageHandler, PeerManager};
 use lightning::routing::gossip::NodeId;
-use lightning::sign::KeysManager;
+use lightning::sign::{KeysManager, NodeSigner, Recipient};
 use lightning::types::features::{InitFeatures, NodeFeatures};
 use lightning::util::logger::{Level, Logger, Record};
 use lightning_net_tokio::SocketDescriptor;
@@ -34,8 +35,8 @@ pub(super) type Peers = PeerManager<
     Arc<IgnoringMessageHandler>,
 >;
 
-/// Sets LDK's `PeerManager` up: gossip goes to `wire`, everything else is declined.
-pub(super) fn peer_manager(wire: Arc<Wire>, secrets: &Secrets, now: UnixMs) -> Peers {
+/// Sets LDK's `PeerManager` up: gossip goes to `wire`, everything else is declined. Tells which node we are, too.
+pub(super) fn peer_manager(wire: Arc<Wire>, secrets: &Secrets, now: UnixMs) -> anyhow::Result<(Peers, NodeId)> {
     let handlers = MessageHandler {
         chan_handler: Arc::new(ErroringMessageHandler::new()),
         route_handler: wire,
@@ -45,7 +46,9 @@ pub(super) fn peer_manager(wire: Arc<Wire>, secrets: &Secrets, now: UnixMs) -> P
     };
     let subsec_nanos = u32::try_from(now.0 % 1000).unwrap_or(0) * 1_000_000;
     let keys = KeysManager::new(&secrets.node_key, now.0 / 1000, subsec_nanos, true);
-    PeerManager::new(handlers, now.secs(), &secrets.ephemeral, Arc::new(LogBridge), Arc::new(keys))
+    let own_key = keys.get_node_id(Recipient::Node).map_err(|()| anyhow!("LDK has no key for our node"))?;
+    let manager = PeerManager::new(handlers, now.secs(), &secrets.ephemeral, Arc::new(LogBridge), Arc::new(keys));
+    Ok((manager, NodeId::from_pubkey(&own_key)))
 }
 
 /// What makes a node itself on the wire.

@@ -133,7 +133,7 @@ impl Checker {
         Ok(())
     }
 
-    fn drop_held(&mut self, scid: ShortChannelId, direction: Direction) {
+    pub(super) fn drop_held(&mut self, scid: ShortChannelId, direction: Direction) {
         if self.held.remove(&(scid, direction)).is_some() {
             self.tally.refuse(Refusal::Superseded);
         }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::super::funding::{FundingScript, funding_script};
-use super::super::{ChannelUpdate, Direction, Fact, NodeId, ShortChannelId, UnixMs};
+use super::super::{ChannelAnnouncement, ChannelUpdate, Direction, Fact, NodeId, ShortChannelId, UnixMs};
 
 /// A direction, or a node, may speak so many times at once …
 const BURST: u8 = 20;
@@ -106,9 +106,14 @@ impl Known {
         self.nodes.get_mut(id).is_some_and(|node| node.turns.take(now.secs()))
     }
 
-    /// Channels without a proof, and the script each of them must show.
-    pub fn unproven(&self) -> impl Iterator<Item = (ShortChannelId, &FundingScript)> {
-        self.unproven.iter().map(|(scid, script)| (*scid, script))
+    /// Channels without a proof.
+    pub fn unproven(&self) -> impl ExactSizeIterator<Item = ShortChannelId> {
+        self.unproven.keys().copied()
+    }
+
+    /// The script that a channel must show, if it lacks a proof.
+    pub fn unproven_script(&self, scid: ShortChannelId) -> Option<&FundingScript> {
+        self.unproven.get(&scid)
     }
 
     /// Channels of which nothing was heard since `before_s`, in ascending order.
@@ -119,45 +124,56 @@ impl Known {
         silent
     }
 
-    /// Takes in what was accepted, now or before a restart.
+    /// Takes in what was accepted: now, before a restart, or by another collector. Facts of the last kind may be older
+    /// than what is known: the newest of each is what counts, as it does for the history.
     pub fn learn(&mut self, seen: UnixMs, fact: &Fact) {
         match fact {
-            Fact::Channel { announcement, capacity_sat } => {
-                let scid = announcement.scid();
-                self.remove(scid);
-                let nodes = announcement.nodes();
-                for node in &nodes {
-                    self.nodes.entry(*node).or_default().channels += 1;
-                }
-                if capacity_sat.is_none() {
-                    self.unproven.insert(scid, funding_script(&announcement.bitcoin_keys()));
-                }
-                let directions = [KnownDirection { timestamp: 0, turns: Turns::default() }; 2];
-                let (capacity_sat, now_s) = (*capacity_sat, seen.secs());
-                let channel = KnownChannel { nodes, capacity_sat, directions, announced_s: now_s, heard_s: now_s };
-                self.channels.insert(scid, channel);
-            }
+            Fact::Channel { announcement, capacity_sat } => self.learn_channel(seen, announcement, *capacity_sat),
             Fact::Update(update) => self.learn_update(seen, update),
             Fact::Node(node) => {
                 if let Some(known) = self.nodes.get_mut(&node.node_id()) {
-                    known.timestamp = Some(node.timestamp());
+                    known.timestamp = known.timestamp.max(Some(node.timestamp()));
                 }
             }
-            Fact::Proof { scid, capacity_sat } => {
-                self.unproven.remove(scid);
-                if let Some(channel) = self.channels.get_mut(scid) {
-                    channel.capacity_sat = Some(*capacity_sat);
-                }
-            }
+            Fact::Proof { scid, capacity_sat } => self.prove(*scid, *capacity_sat),
             Fact::Closed { scid, .. } => self.remove(*scid),
             Fact::SyncCompleted { .. } => {}
         }
     }
 
+    /// One with other nodes than the channel that is there begins another channel; one with the same nodes keeps what
+    /// was heard and proven of it.
+    fn learn_channel(&mut self, seen: UnixMs, announcement: &ChannelAnnouncement, capacity_sat: Option<u64>) {
+        let (scid, nodes, now_s) = (announcement.scid(), announcement.nodes(), seen.secs());
+        if self.channels.get(&scid).is_none_or(|known| known.nodes != nodes) {
+            self.remove(scid);
+            for node in &nodes {
+                self.nodes.entry(*node).or_default().channels += 1;
+            }
+            let directions = [KnownDirection { timestamp: 0, turns: Turns::default() }; 2];
+            let channel = KnownChannel { nodes, capacity_sat: None, directions, announced_s: now_s, heard_s: now_s };
+            self.channels.insert(scid, channel);
+        }
+        if let Some(capacity_sat) = capacity_sat {
+            self.prove(scid, capacity_sat);
+        } else if self.channels.get(&scid).is_some_and(|known| known.capacity_sat.is_none()) {
+            self.unproven.insert(scid, funding_script(&announcement.bitcoin_keys()));
+        }
+    }
+
     fn learn_update(&mut self, seen: UnixMs, update: &ChannelUpdate) {
-        if let Some(channel) = self.channels.get_mut(&update.scid()) {
+        let Some(channel) = self.channels.get_mut(&update.scid()) else { return };
+        let direction = &mut channel.directions[update.direction() as usize];
+        if update.timestamp() > direction.timestamp {
+            direction.timestamp = update.timestamp();
             channel.heard_s = seen.secs();
-            channel.directions[update.direction() as usize].timestamp = update.timestamp();
+        }
+    }
+
+    fn prove(&mut self, scid: ShortChannelId, capacity_sat: u64) {
+        self.unproven.remove(&scid);
+        if let Some(channel) = self.channels.get_mut(&scid) {
+            channel.capacity_sat.get_or_insert(capacity_sat);
         }
     }
 

@@ -9,14 +9,16 @@
 mod admit;
 mod cheap;
 mod known;
+mod late;
 mod limits;
 mod refusal;
 mod signatures;
 #[cfg(test)]
 mod tests;
+mod told;
 mod waiting;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bitcoin::constants::ChainHash;
@@ -26,6 +28,7 @@ use lightning::util::ser::LengthReadable;
 
 use self::cheap::{Announced, Copies};
 use self::known::Known;
+use self::late::LateClaims;
 pub use self::limits::Limits;
 use self::limits::{RefusedFundings, UnprovenRates};
 pub use self::refusal::{Refusal, Tally};
@@ -134,7 +137,7 @@ pub struct Checker {
     held_nodes: BTreeMap<NodeId, NodeAnnouncement>,
     refused: RefusedFundings,
     unproven_rates: UnprovenRates,
-    late_claims: HashMap<CandidateId, ShortChannelId>,
+    late_claims: LateClaims,
     next_claim: CandidateId,
     tally: Tally,
 }
@@ -150,7 +153,7 @@ impl Checker {
             held_nodes: BTreeMap::new(),
             refused: RefusedFundings::default(),
             unproven_rates: UnprovenRates::default(),
-            late_claims: HashMap::new(),
+            late_claims: LateClaims::default(),
             next_claim: 1,
             tally: Tally::default(),
         }
@@ -163,18 +166,9 @@ impl Checker {
 
     /// The questions for the channels that were accepted unproven, once a bitcoind is there to answer them.
     pub fn claim_unproven(&mut self) -> Vec<Claim> {
-        if !self.rules.proofs {
-            return Vec::new();
-        }
-        let mut unproven: Vec<_> = self.known.unproven().map(|(scid, script)| (scid, *script)).collect();
-        unproven.sort_unstable_by_key(|(scid, _)| *scid);
-        let claims = unproven.into_iter().map(|(scid, script)| {
-            let id = self.next_claim;
-            self.next_claim += 1;
-            self.late_claims.insert(id, scid);
-            Claim { id, scid, script }
-        });
-        claims.collect()
+        let mut unproven: Vec<_> = self.known.unproven().collect();
+        unproven.sort_unstable();
+        unproven.into_iter().filter_map(|scid| self.claim_late(scid)).collect()
     }
 
     /// Counts since the start.
@@ -189,7 +183,7 @@ impl Checker {
 
     /// Those of them whose funding is proven.
     pub fn proven_count(&self) -> usize {
-        self.known.channel_count() - self.known.unproven().count()
+        self.known.channel_count() - self.known.unproven().len()
     }
 
     /// Whether a channel at this place was let through.
@@ -215,6 +209,17 @@ impl Checker {
     /// Whether the waiting room is at most half full.
     pub fn waiting_has_room(&self) -> bool {
         self.waiting.is_half_empty()
+    }
+
+    /// Passes a batch through the gates, in the order of arrival, as `peer` would send it. What cannot be read is
+    /// refused.
+    pub fn check_wire(&mut self, now: UnixMs, peer: NodeId, batch: &[Vec<u8>]) -> Outcome {
+        let read: Vec<_> = batch.iter().filter_map(|bytes| Gossip::from_wire(bytes).ok()).collect();
+        for _ in read.len()..batch.len() {
+            self.tally.received += 1;
+            self.tally.refuse(Refusal::Malformed);
+        }
+        self.check(now, read.into_iter().map(|message| Heard { peer, message }).collect())
     }
 
     /// Passes a batch through the gates, in the order of arrival.
@@ -266,7 +271,7 @@ impl Checker {
     pub fn settle(&mut self, now: UnixMs, settled: impl IntoIterator<Item = Settled>) -> Outcome {
         let mut outcome = Outcome::default();
         for Settled { id, verdict } in settled {
-            match self.late_claims.remove(&id) {
+            match self.late_claims.remove(id) {
                 Some(scid) => self.settle_late(now, scid, verdict, &mut outcome),
                 None => self.settle_candidate(now, id, verdict, &mut outcome),
             }

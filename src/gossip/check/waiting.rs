@@ -112,6 +112,11 @@ impl WaitingRoom {
             .any(|(_, c)| c.announcement.nodes() == *nodes && c.announcement.bitcoin_keys() == *keys)
     }
 
+    /// The candidates for a place that name these nodes; more than one where they differ in their keys.
+    pub fn between(&self, scid: ShortChannelId, nodes: &[NodeId; 2]) -> Vec<CandidateId> {
+        self.candidates_of(scid).filter(|(_, c)| c.announcement.nodes() == *nodes).map(|(id, _)| id).collect()
+    }
+
     pub fn has_node(&self, id: &NodeId) -> bool {
         self.nodes.contains_key(id)
     }
@@ -231,15 +236,19 @@ impl WaitingRoom {
         let node = self.nodes.get_mut(id)?;
         node.candidates = node.candidates.saturating_sub(1);
         let last = node.candidates == 0;
-        let announcement = if wanted || last { node.announcement.take() } else { None };
+        let announcement = if wanted || last { self.take_node(id) } else { None };
         if last {
             self.nodes.remove(id);
         }
-        if let Some(announcement) = &announcement {
-            self.messages -= 1;
-            self.bytes -= announcement.wire().len();
-        }
         announcement
+    }
+
+    /// Gives up a node's announcement; the candidates that name the node still wait.
+    pub fn take_node(&mut self, id: &NodeId) -> Option<NodeAnnouncement> {
+        let announcement = self.nodes.get_mut(id)?.announcement.take()?;
+        self.messages -= 1;
+        self.bytes -= announcement.wire().len();
+        Some(announcement)
     }
 
     /// Who gives way, in a full room, to a message of `peer` about the channel at `scid`. The peer with most candidates

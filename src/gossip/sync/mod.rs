@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use self::run::{Run, STALLED_AFTER};
 use super::check::Heard;
-use super::{NodeId, UnixMs};
+use super::{Fact, NodeId, UnixMs};
 
 /// Share of the inventory, in per cent, that may wait for an unreachable bitcoind.
 const UNSETTLED_PER_CENT: usize = 1;
@@ -198,6 +198,20 @@ impl Syncs {
     /// A gossip message was accepted.
     pub fn accepted(&mut self, now: UnixMs) {
         self.last_message = Some(now);
+    }
+
+    /// The journal of which ours is a copy got a fact, at `seen`: what makes it fresh makes ours. A full sync counts as
+    /// one of ours while it is fresh itself.
+    pub fn told(&mut self, seen: UnixMs, fact: &Fact, now: UnixMs) {
+        let seen = seen.min(now);
+        match fact {
+            Fact::SyncCompleted { .. } => {
+                self.completed = self.completed.max(Some(seen));
+                self.needed &= now.since(seen) > STALE_AFTER;
+            }
+            fact if fact.is_message() => self.last_message = self.last_message.max(Some(seen)),
+            _ => {}
+        }
     }
 
     /// A part of a peer's inventory: the channels it knows from block `first` on, for `number` blocks.
