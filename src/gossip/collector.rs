@@ -8,6 +8,8 @@
 //! journal lacks. When it is to lead, this goes through the sink first.
 
 mod outlet;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::BTreeMap;

@@ -405,3 +405,18 @@ fn a_sync_from_before_a_long_sleep_does_not_end_the_silence() {
     let steps = syncs.tick(at(8.0 * 3600.0), 0, |_| standing(0));
     assert!(matches!(steps[..], [Step::Reconnect { .. }]) && !syncs.trusted(), "{steps:?}");
 }
+
+#[test]
+fn a_collector_that_stands_by_is_as_fresh_as_what_it_was_told() {
+    let fact = Fact::SyncCompleted { peer: peer(1) };
+    let mut syncs = Syncs::new(None, None, [], T0);
+    syncs.told(UnixMs(T0.0 - 4_000_000), &fact, T0);
+    assert!(!syncs.trusted(), "that was long ago");
+    syncs.told(at(3.0), &fact, at(2.0));
+    assert!(syncs.trusted());
+    assert_eq!(syncs.last_heard(), Some(at(2.0)), "by our clock");
+    syncs.look_at_the_clock(at(3000.0));
+    assert!(syncs.trusted());
+    syncs.look_at_the_clock(at(3603.0));
+    assert!(!syncs.trusted(), "the leader fell silent");
+}

@@ -2,6 +2,7 @@
 
 mod oracle;
 mod proofs;
+mod told;
 
 use bitcoin::constants::ChainHash;
 use bytes::Bytes;
