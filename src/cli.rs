@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{self, Flags, KEYS, Loaded, LogFormat, Shown};
+use crate::config::{self, Flags, KEYS, Key, Loaded, LogFormat, Shape, Shown};
 use crate::snapshot::Interval;
 
 /// A Rapid Gossip Sync server: collects Lightning gossip, and serves wallets fresh snapshots of it.
@@ -80,16 +80,22 @@ impl Args for ConfigFlags {
             Arg::new("config").long("config").value_name("FILE").value_parser(clap::value_parser!(PathBuf)).help(
                 format!("The configuration file [env: RGSD_CONFIG] [default: {} if present]", config::DEFAULT_FILE),
             );
-        let keys = KEYS.iter().map(|key| {
-            let action = if key.list { ArgAction::Append } else { ArgAction::Set };
-            let help = format!("{} [env: {}]", key.about, key.variable());
-            Arg::new(key.name).long(key.flag()).value_name(key.value).help(help).action(action)
-        });
-        command.next_help_heading("Settings").arg(file).args(keys)
+        command.next_help_heading("Settings").arg(file).args(KEYS.iter().map(argument))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
         Self::augment_args(command)
+    }
+}
+
+fn argument(key: &Key) -> Arg {
+    let help = format!("{} [env: {}]", key.about, key.variable());
+    let argument = Arg::new(key.name).long(key.flag()).value_name(key.value).help(help);
+    match key.shape {
+        Shape::One => argument.action(ArgAction::Set),
+        Shape::List => argument.action(ArgAction::Append),
+        // With an = only: `--replica serve` would be two words.
+        Shape::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
     }
 }
 
@@ -148,6 +154,7 @@ fn as_toml(loaded: &Loaded) -> String {
     let quoted = |text: &String| toml::Value::String(text.clone()).to_string();
     let lines = loaded.settings().map(|(key, shown, origin)| match shown {
         Shown::Unset => format!("# {} is not set\n", key.name),
+        Shown::One(text) if key.shape == Shape::Switch => format!("{} = {text}  # {origin}\n", key.name),
         Shown::One(text) => format!("{} = {}  # {origin}\n", key.name, quoted(&text)),
         Shown::Many(texts) => {
             let items: String = texts.iter().map(|text| format!("  {},\n", quoted(text))).collect();
@@ -201,6 +208,15 @@ mod tests {
         assert_eq!(flags.values["peers"], ["a,b", "c"]);
         assert_eq!(flags.values["bitcoind.rest_url"], ["u"]);
         assert_eq!(flags.values.len(), 2);
+    }
+
+    #[test]
+    fn a_switch_needs_no_value() {
+        for (line, said) in [("--replica", "true"), ("--replica=true", "true"), ("--replica=false", "false")] {
+            assert_eq!(flags(&[line]).values["replica"], [said], "{line}");
+        }
+        assert!(!flags(&[]).values.contains_key("replica"));
+        assert!(Cli::try_parse_from(["rgsd", "serve", "--replica", "false"]).is_err(), "a word of its own");
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! 5. [`http`]: what wallets and operators fetch.
 //!
 //! A room uses only rooms with lower numbers. [`serve`] wires them into the running service; [`demo`] runs that
-//! service on a network from [`synth`]. [`cli`] and [`config`] say what the user wants; [`tasks`] owns what runs.
+//! service on a network from [`synth`]. [`cli`] and [`config`] say what the user wants; [`tasks`] owns what runs;
+//! [`text`] is about words.
 //!
 //! # Errors
 //!
@@ -30,3 +31,4 @@ pub mod serve;
 pub mod snapshot;
 pub mod synth;
 pub mod tasks;
+pub mod text;

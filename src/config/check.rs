@@ -10,11 +10,15 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Config, RestUrl};
+use super::{Config, Database, RestUrl};
 use crate::gossip::PeerAddress;
+use crate::journal::postgres;
 
 /// How long each part has to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The oldest PostgreSQL that the archive works with.
+const POSTGRES_AT_LEAST: u32 = 13;
 
 /// What one look found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,13 +35,26 @@ pub async fn check(config: &Config) -> Vec<Finding> {
         finding("data_dir", writable(&config.data_dir)),
         finding("listen", crate::http::bind(config.listen).await.map(|_| format!("{} is free", config.listen))),
     ];
+    if !config.replica {
+        findings.extend(collecting(config).await);
+    }
+    let database = match &config.database {
+        Some(settings) => database(settings).await,
+        None => Ok("not set: the journal stands alone".to_owned()),
+    };
+    findings.push(finding("database.url", database));
+    findings
+}
+
+/// What a collector needs, and a replica does not.
+async fn collecting(config: &Config) -> Vec<Finding> {
     let mut peers = JoinSet::new();
     for (place, peer) in config.peers.iter().cloned().enumerate() {
         peers.spawn(async move { (place, finding(&format!("peers {peer}"), reachable(&peer).await)) });
     }
     let mut answers = peers.join_all().await;
     answers.sort_by_key(|(place, _)| *place);
-    findings.extend(answers.into_iter().map(|(_, finding)| finding));
+    let mut findings: Vec<Finding> = answers.into_iter().map(|(_, finding)| finding).collect();
 
     let bitcoind = match &config.bitcoind.rest_url {
         Some(url) => bitcoind(url, config.network).await,
@@ -70,6 +87,26 @@ async fn reachable(peer: &PeerAddress) -> anyhow::Result<String> {
     match timeout(PATIENCE, TcpStream::connect(peer.socket())).await {
         Ok(connected) => connected.map(|_| "is reachable".to_owned()).context("cannot connect"),
         Err(_) => bail!("no answer within {} s", PATIENCE.as_secs()),
+    }
+}
+
+/// Connects, looks at the version, and leaves.
+async fn database(settings: &Database) -> anyhow::Result<String> {
+    let (client, wire) = postgres::connect(&settings.connection(), PATIENCE).await?;
+    let version = wire.server_version().to_owned();
+    let safety = match wire.is_encrypted() {
+        true => format!("encrypted (sslmode={})", settings.url.ssl_mode()),
+        false => format!("not encrypted (sslmode={})", settings.url.ssl_mode()),
+    };
+    let answer = timeout(PATIENCE, client.simple_query("SELECT 1")).await;
+    answer
+        .map_err(|_| anyhow!("it connects, but answers nothing within {} s", PATIENCE.as_secs()))?
+        .context("SELECT 1")?;
+    wire.close(client, PATIENCE).await;
+    let major = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse::<u32>().ok());
+    match major {
+        Some(..POSTGRES_AT_LEAST) => bail!("it is PostgreSQL {version}; {POSTGRES_AT_LEAST} or later is needed"),
+        _ => Ok(format!("{} answers, PostgreSQL {version}, {safety}", settings.url)),
     }
 }
 

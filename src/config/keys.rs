@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::Config;
 use super::values::{self, LogFormat};
+use super::{Config, Database};
 use crate::journal::Graph;
 
 /// Something that can be set, in the file, the environment and by a flag.
@@ -15,12 +15,22 @@ pub struct Key {
     pub value: &'static str,
     /// What it is for, in a sentence, with its default.
     pub about: &'static str,
-    /// Whether it takes any number of values.
-    pub list: bool,
+    /// How many values it takes.
+    pub shape: Shape,
     /// Whether what was said may hold a password.
     secret: bool,
     set: fn(&mut Config, &[String]) -> Vec<Wrong>,
     show: fn(&Config) -> Shown,
+}
+
+/// How many values a key takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    One,
+    /// Any number.
+    List,
+    /// `true` or `false`; the flag alone says `true`.
+    Switch,
 }
 
 /// A text that is no value of its key, and why.
@@ -62,13 +72,13 @@ impl Key {
     }
 }
 
-/// Every key, in the order in which they are shown.
+/// Every key, in the order in which they are set and shown: `database.url` before what refines it.
 pub const KEYS: &[Key] = &[
     Key {
         name: "network",
         value: "NETWORK",
         about: "bitcoin, testnet, signet or regtest [default: bitcoin]",
-        list: false,
+        shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_network, |value| config.network = value),
         show: |config| Shown::One(config.network.to_string()),
@@ -77,7 +87,7 @@ pub const KEYS: &[Key] = &[
         name: "data_dir",
         value: "DIR",
         about: "Where the journal and the published files are [default: ./data]",
-        list: false,
+        shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_path, |value| config.data_dir = value),
         show: |config| Shown::One(config.data_dir.display().to_string()),
@@ -86,7 +96,7 @@ pub const KEYS: &[Key] = &[
         name: "peers",
         value: "PUBKEY@HOST:PORT",
         about: "Lightning nodes to listen to, separated by commas [default for bitcoin: four long-lived public nodes]",
-        list: true,
+        shape: Shape::List,
         secret: false,
         set: |config, texts| all(values::parse_peers(texts), |value| config.peers = value),
         show: |config| Shown::Many(config.peers.iter().map(ToString::to_string).collect()),
@@ -95,7 +105,7 @@ pub const KEYS: &[Key] = &[
         name: "interval",
         value: "TIME",
         about: "How often to cut a snapshot: a multiple of 10 s that divides 24 h [default: 1h]",
-        list: false,
+        shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_interval, |value| config.interval = value),
         show: |config| Shown::One(values::show_time(config.interval.as_duration())),
@@ -104,7 +114,7 @@ pub const KEYS: &[Key] = &[
         name: "listen",
         value: "IP:PORT",
         about: "The HTTP address [default: 127.0.0.1:3000]",
-        list: false,
+        shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_listen, |value| config.listen = value),
         show: |config| Shown::One(config.listen.to_string()),
@@ -114,7 +124,7 @@ pub const KEYS: &[Key] = &[
         value: "GRAPH",
         about: "routable leaves out channels that are disabled in both directions, complete keeps them \
                 [default: routable]",
-        list: false,
+        shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_graph, |value| config.graph = value),
         show: |config| {
@@ -129,16 +139,77 @@ pub const KEYS: &[Key] = &[
         value: "URL",
         about: "bitcoind's REST endpoint, such as http://127.0.0.1:8332, for funding proofs; without it, channels \
                 are accepted unproven",
-        list: false,
+        shape: Shape::One,
         secret: true,
         set: |config, texts| one(texts, values::parse_rest_url, |value| config.bitcoind.rest_url = Some(value)),
         show: |config| config.bitcoind.rest_url.as_ref().map_or(Shown::Unset, |url| Shown::One(url.to_string())),
     },
     Key {
+        name: "database.url",
+        value: "URL",
+        about: "The archive's PostgreSQL, such as postgres://rgsd@host/rgsd?sslmode=verify-full&sslrootcert=system; \
+                without it, the journal stands alone",
+        shape: Shape::One,
+        secret: true,
+        set: |config, texts| one(texts, str::parse, |url| config.database = Some(Database::new(url))),
+        show: |config| config.database.as_ref().map_or(Shown::Unset, |database| Shown::One(database.url.to_string())),
+    },
+    Key {
+        name: "database.password_file",
+        value: "FILE",
+        about: "A file with the database's password, read at each connection",
+        shape: Shape::One,
+        secret: false,
+        set: |config, texts| {
+            one(texts, values::parse_file, |file| refine(config, |database| database.password_file = Some(file)))
+        },
+        show: |config| {
+            let file = config.database.as_ref().and_then(|database| database.password_file.as_ref());
+            file.map_or(Shown::Unset, |file| Shown::One(file.display().to_string()))
+        },
+    },
+    Key {
+        name: "database.lease",
+        value: "TIME",
+        about: "How long the archive's writer may go without a sign of life before a collector that stands by takes \
+                over: 1s to 1h [default: 15s]",
+        shape: Shape::One,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_lease, |time| refine(config, |database| database.lease = time)),
+        show: |config| {
+            let lease = config.database.as_ref().map(|database| values::show_time(database.lease));
+            lease.map_or(Shown::Unset, Shown::One)
+        },
+    },
+    Key {
+        name: "database.timeout",
+        value: "TIME",
+        about: "How long the database may take to answer before it is given up and connected to anew: at most two \
+                thirds of the lease [default: 10s]",
+        shape: Shape::One,
+        secret: false,
+        set: |config, texts| {
+            one(texts, values::parse_timeout, |time| refine(config, |database| database.timeout = time))
+        },
+        show: |config| {
+            let timeout = config.database.as_ref().map(|database| values::show_time(database.timeout));
+            timeout.map_or(Shown::Unset, Shown::One)
+        },
+    },
+    Key {
+        name: "replica",
+        value: "BOOL",
+        about: "Serve what the archive holds, without peers or bitcoind of its own [default: false]",
+        shape: Shape::Switch,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_switch, |value| config.replica = value),
+        show: |config| Shown::One(config.replica.to_string()),
+    },
+    Key {
         name: "retention",
         value: "TIME",
         about: "How long superseded messages are kept, at least 8d [default: 30d]",
-        list: false,
+        shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_retention, |value| config.retention = value),
         show: |config| Shown::One(values::show_time(config.retention)),
@@ -147,7 +218,7 @@ pub const KEYS: &[Key] = &[
         name: "log",
         value: "FILTER",
         about: "What is logged: a level, or a tracing filter such as info,rgsd::gossip=debug [default: info]",
-        list: false,
+        shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_log, |value| config.log = value),
         show: |config| Shown::One(config.log.clone()),
@@ -156,7 +227,7 @@ pub const KEYS: &[Key] = &[
         name: "log_format",
         value: "FORMAT",
         about: "text or json [default: text]",
-        list: false,
+        shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_log_format, |value| config.log_format = value),
         show: |config| {
@@ -167,6 +238,11 @@ pub const KEYS: &[Key] = &[
         },
     },
 ];
+
+/// Sets what belongs to a database. Where none is named, that is a mistake of its own.
+fn refine(config: &mut Config, set: impl FnOnce(&mut Database)) {
+    config.database.as_mut().map(set);
+}
 
 /// Sets a key that takes one value.
 fn one<T>(texts: &[String], parse: fn(&str) -> Result<T, String>, set: impl FnOnce(T)) -> Vec<Wrong> {

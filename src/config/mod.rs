@@ -25,12 +25,14 @@ use bitcoin::Network;
 
 use crate::gossip::PeerAddress;
 use crate::journal::Graph;
+use crate::journal::postgres::{self, DatabaseUrl};
 use crate::snapshot::Interval;
 
+pub use crate::text::Secret;
 pub use check::{Finding, check};
-pub use keys::{KEYS, Key, Shown};
+pub use keys::{KEYS, Key, Shape, Shown};
 pub use sources::{Environment, Flags, Origin, ProcessEnvironment};
-pub use values::{LogFormat, RestUrl, Secret, parse_interval, parse_log, parse_rest_url};
+pub use values::{LogFormat, RestUrl, parse_interval, parse_log, parse_rest_url};
 
 use sources::Said;
 
@@ -44,7 +46,7 @@ pub struct Config {
     pub network: Network,
     /// Where the journal and the published files are.
     pub data_dir: PathBuf,
-    /// Whom to listen to: at least one, each node once.
+    /// Whom to listen to: each node once, at least one unless this is a replica, which listens to none.
     pub peers: Vec<PeerAddress>,
     /// How often to cut an epoch: a multiple of 10 s that divides 24 h.
     pub interval: Interval,
@@ -52,7 +54,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Which channels a snapshot holds.
     pub graph: Graph,
+    /// Not used by a replica.
     pub bitcoind: Bitcoind,
+    /// The archive; `None`: the journal stands alone. A replica has one.
+    pub database: Option<Database>,
+    /// Whether to serve what the archive holds, without peers or bitcoind.
+    pub replica: bool,
     /// How long superseded messages are kept: at least 8 days.
     pub retention: Duration,
     /// A tracing filter that is known to parse.
@@ -67,6 +74,30 @@ pub struct Bitcoind {
     pub rest_url: Option<RestUrl>,
 }
 
+/// How to reach the archive's PostgreSQL.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Database {
+    pub url: DatabaseUrl,
+    /// Read at each connection; goes before a password in the URL.
+    pub password_file: Option<PathBuf>,
+    /// How long the writer may go without a sign of life before a collector that stands by takes over: 1 s to 1 h.
+    pub lease: Duration,
+    /// How long the database may take to answer: at most two thirds of the lease.
+    pub timeout: Duration,
+}
+
+impl Database {
+    /// A database, and otherwise the defaults.
+    pub fn new(url: DatabaseUrl) -> Self {
+        Self { url, password_file: None, lease: Duration::from_secs(15), timeout: Duration::from_secs(10) }
+    }
+
+    /// What it takes to connect.
+    pub fn connection(&self) -> postgres::Settings {
+        postgres::Settings { url: self.url.clone(), password_file: self.password_file.clone() }
+    }
+}
+
 impl Default for Config {
     /// The defaults, with no peers: which those are depends on the network.
     fn default() -> Self {
@@ -78,6 +109,8 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
             graph: Graph::Routable,
             bitcoind: Bitcoind::default(),
+            database: None,
+            replica: false,
             retention: Duration::from_secs(30 * 24 * 60 * 60),
             log: "info".to_owned(),
             log_format: LogFormat::Text,
@@ -147,7 +180,7 @@ fn resolve(said: &BTreeMap<&'static str, Said>, mistakes: &mut Vec<String>) -> C
             network_is_known &= key.name != "network";
         }
     }
-    if network_is_known && !said.contains_key("peers") {
+    if network_is_known && !said.contains_key("peers") && !config.replica {
         config.peers = values::default_peers(config.network);
         if config.peers.is_empty() {
             mistakes.push(format!(
@@ -157,5 +190,28 @@ fn resolve(said: &BTreeMap<&'static str, Said>, mistakes: &mut Vec<String>) -> C
             ));
         }
     }
+    check_database(&config, said, mistakes);
     config
+}
+
+/// What no key can judge alone.
+fn check_database(config: &Config, said: &BTreeMap<&'static str, Said>, mistakes: &mut Vec<String>) {
+    let url = "database.url (in the file, as RGSD_DATABASE_URL, or with --database-url)";
+    if !said.contains_key("database.url") {
+        for (name, said) in said.iter().filter(|(name, _)| name.starts_with("database.")) {
+            mistakes.push(format!("{name} ({}) is set, but no database: set {url}, too", said.origin));
+        }
+        if config.replica {
+            let place = said.get("replica").map_or(String::new(), |said| format!(" ({})", said.origin));
+            mistakes.push(format!("replica{place} serves what an archive holds, but no database is set: set {url}"));
+        }
+    }
+    let Some(Database { lease, timeout, .. }) = config.database else { return };
+    if timeout * 3 > lease * 2 {
+        let (timeout, lease) = (values::show_time(timeout), values::show_time(lease));
+        mistakes.push(format!(
+            "database.timeout ({timeout}) is more than two thirds of database.lease ({lease}), so that a slow answer \
+             would cost the lease: make database.timeout shorter, or database.lease longer"
+        ));
+    }
 }

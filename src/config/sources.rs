@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{KEYS, Key};
+use super::keys::{KEYS, Key, Shape};
+use crate::text::near;
 
 /// What every variable's name begins with.
 const PREFIX: &str = "RGSD_";
@@ -103,7 +104,7 @@ pub(super) fn gather(
 
 /// A list is written with commas where there is no other way.
 fn split(key: &Key, text: &str) -> Vec<String> {
-    if !key.list {
+    if key.shape != Shape::List {
         return vec![text.to_owned()];
     }
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
@@ -180,7 +181,9 @@ fn parse_file(path: &Path, text: &str, mistakes: &mut Vec<String>) -> Gathered {
             Err(advice) => mistakes.push(format!("{name} ({origin}) is not a key; {advice}")),
             Ok(key) => match texts(key, value) {
                 Some(texts) => drop(gathered.insert(key.name, Said { texts, origin })),
-                None if key.list => mistakes.push(format!("{name} ({origin}): expected a list of strings")),
+                None if key.shape == Shape::List => {
+                    mistakes.push(format!("{name} ({origin}): expected a list of strings"))
+                }
                 None => mistakes.push(format!("{name} ({origin}): expected one value, not a list")),
             },
         }
@@ -209,7 +212,9 @@ fn flatten<'a>(prefix: &str, table: &'a DeTable<'a>, leaves: &mut Vec<Leaf<'a>>)
 /// The texts of a value in the file, or `None` if it has the wrong shape.
 fn texts(key: &Key, value: &DeValue<'_>) -> Option<Vec<String>> {
     match value {
-        DeValue::Array(items) if key.list => items.iter().map(|item| scalar(item.get_ref())).collect(),
+        DeValue::Array(items) if key.shape == Shape::List => {
+            items.iter().map(|item| scalar(item.get_ref())).collect()
+        }
         value => scalar(value).map(|text| split(key, &text)),
     }
 }
@@ -233,20 +238,4 @@ fn meant(name: &str, known: impl Iterator<Item = String>) -> String {
         Some(known) => format!("did you mean {known}?"),
         None => format!("the keys are: {}", known.join(", ")),
     }
-}
-
-/// The known word that was probably meant: a slip of the finger away, or the same without its section.
-pub(super) fn near<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let folded = word.to_lowercase();
-    known
-        .map(|known| {
-            let other = known.to_lowercase();
-            let section = other.strip_suffix(folded.as_str()).is_some_and(|rest| rest.ends_with('.'))
-                || other.strip_prefix(folded.as_str()).is_some_and(|rest| rest.starts_with('.'));
-            let slips = if section { 1 } else { strsim::damerau_levenshtein(&folded, &other) };
-            (slips, known)
-        })
-        .filter(|(slips, known)| *slips <= (known.len() / 4).clamp(1, 3))
-        .min_by_key(|(slips, _)| *slips)
-        .map(|(_, known)| known)
 }

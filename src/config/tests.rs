@@ -68,6 +68,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
     assert_eq!(config.graph, Graph::Routable);
     assert_eq!(config.bitcoind.rest_url, None);
+    assert_eq!((config.database, config.replica), (None, false));
     assert_eq!(config.retention, Duration::from_secs(30 * 86400));
     assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Text));
 }
@@ -104,6 +105,11 @@ fn every_key_can_be_set_in_every_source() {
         ("listen", "[::1]:3000"),
         ("graph", "complete"),
         ("bitcoind.rest_url", "http://127.0.0.1:38332"),
+        ("database.url", "postgres://rgsd@h/archive?sslmode=verify-full&sslrootcert=system"),
+        ("database.password_file", "/run/secrets/archive"),
+        ("database.lease", "30s"),
+        ("database.timeout", "20s"),
+        ("replica", "true"),
         ("retention", "8d"),
         ("log", "info,rgsd::gossip=debug"),
         ("log_format", "json"),
@@ -120,7 +126,8 @@ fn every_key_can_be_set_in_every_source() {
     assert_eq!(from_file.config, from_flags.config);
 
     for ((key, shown, _), (_, value)) in from_file.settings().zip(values) {
-        let expected = if key.list { Shown::Many(vec![value.to_owned()]) } else { Shown::One(value.to_owned()) };
+        let expected =
+            if key.shape == Shape::List { Shown::Many(vec![value.to_owned()]) } else { Shown::One(value.to_owned()) };
         assert_eq!(shown, expected, "{}", key.name);
     }
 }
@@ -301,6 +308,79 @@ fn secrets_are_never_printed() {
         let error = flag("bitcoind.rest_url", broken).unwrap_err();
         assert!(!error.contains("hunter2") && error.contains("***"), "{error}");
     }
+    for broken in [
+        "host=h password=hunter2",
+        "mysql://u:hunter2@h/d",
+        "postgres://u:hunter2@h:port/d",
+        "postgres://u:hunter2/x@h/d",
+        "postgres://u:x/hunter2@h/d",
+        "postgres://u:1/hunter2@h/d",
+        "postgres://u:x@hunter2@h/d",
+        "postgres://u:%hunter2@h/d",
+        "postgres://h/d?password=hunter2&sslmode=nonsense",
+        "postgres://h/d?password=x&hunter2=y",
+        "postgres://h/d?password=x=hunter2",
+        "postgres://h/d?password=x&hunter2",
+        "postgres://h?password=hunter2@x",
+    ] {
+        let error = flag("database.url", broken).unwrap_err();
+        assert!(!error.contains("hunter2") && error.contains("***"), "{error}");
+    }
+}
+
+#[test]
+fn a_database_is_whole_or_a_mistake() {
+    let database = |flags: &[(&'static str, &str)]| {
+        let url = [("database.url", "postgres://u:hunter2@h/d")];
+        let flags: Vec<_> = url.iter().chain(flags).copied().collect();
+        Said { flags: &flags, ..Said::default() }.load().map(|loaded| loaded.config.database.unwrap())
+    };
+    let usual = database(&[]).unwrap();
+    assert_eq!((usual.lease, usual.timeout), (Duration::from_secs(15), Duration::from_secs(10)));
+    let tight = database(&[("database.lease", "1500ms"), ("database.timeout", "1s")]).unwrap();
+    assert_eq!(tight.connection().url.to_string(), "postgres://u:***@h/d");
+
+    for (flags, words) in [
+        (
+            &[("database.timeout", "11s")][..],
+            "database.timeout (11s) is more than two thirds of database.lease (15s)",
+        ),
+        (&[("database.lease", "5s")], "database.timeout (10s) is more than two thirds of database.lease (5s)"),
+        (&[("database.lease", "999ms")], "expected a time from 1s to 1h"),
+        (&[("database.lease", "2h")], "expected a time from 1s to 1h"),
+        (&[("database.timeout", "1ms")], "expected a time from 100ms"),
+        (&[("database.password_file", "")], "expected a file"),
+        (&[("replica", "yes")], "expected true or false"),
+    ] {
+        let mistake = database(flags).unwrap_err().to_string();
+        assert!(mistake.contains(words) && !mistake.contains("hunter2"), "{mistake}");
+    }
+    for (flag, value) in [("database.lease", "15s"), ("database.timeout", "1s"), ("database.password_file", "f")] {
+        let mistake = Said { flags: &[(flag, value)], ..Said::default() }.mistake();
+        assert!(mistake.starts_with(&format!("{flag} (--")) && mistake.contains("set database.url"), "{mistake}");
+    }
+}
+
+#[test]
+fn a_replica_needs_an_archive_and_no_peers() {
+    let url = ("database.url", "postgres://h/d");
+    let said = Said { flags: &[("replica", "true"), url, ("network", "regtest")], ..Said::default() };
+    let config = said.load().unwrap().config;
+    assert!(config.replica && config.peers.is_empty());
+    let said = Said { file: Some("replica = true\n[database]\nurl = 'postgres://h/d'"), ..Said::default() };
+    assert!(said.load().unwrap().config.replica, "a TOML boolean");
+    let mistake = Said { flags: &[("replica", "true")], ..Said::default() }.mistake();
+    assert!(mistake.contains("replica (--replica)") && mistake.contains("RGSD_DATABASE_URL"), "{mistake}");
+    let said = Said { flags: &[("replica", "false"), ("network", "regtest")], ..Said::default() };
+    assert!(said.mistake().contains("peers is not set"));
+}
+
+#[test]
+fn the_readme_lists_every_key() {
+    let readme = include_str!("../../README.md");
+    for key in KEYS {
+        assert!(readme.contains(&format!("\n| `{}` | ", key.name)), "{}", key.name);
+    }
 }
 
 #[test]
@@ -325,8 +405,9 @@ fn names_follow_one_rule() {
 
 #[test]
 fn the_help_tells_the_true_defaults() {
-    let config = Config::default();
-    for key in KEYS {
+    let database = Some(Database::new("postgres://h/d".parse().unwrap()));
+    let config = Config { database, ..Config::default() };
+    for key in KEYS.iter().filter(|key| key.name != "database.url") {
         if let Shown::One(default) = key.show(&config) {
             assert!(key.about.ends_with(&format!("[default: {default}]")), "{}", key.name);
         }

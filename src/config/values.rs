@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use reqwest::Url;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::sources::near;
 use crate::gossip::PeerAddress;
 use crate::journal::Graph;
 use crate::snapshot::Interval;
+use crate::text::{Secret, choose, near};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -27,27 +28,6 @@ const BITCOIN_PEERS: [&str; 4] = [
     "033d8656219478701227199cbd6f670335c8d408a92ae88b962c49d4dc0e83e025@34.65.85.39:9735",
     "02df5ffe895c778e10f7742a6c5b8a0cefbe9465df58b92fadeb883752c8107c8f@35.232.170.67:9735",
 ];
-
-/// Text that must not be printed: it has no `Display`, and its `Debug` is blank.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that must send it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// The peers of a network that has some by default.
 pub(super) fn default_peers(network: Network) -> Vec<PeerAddress> {
@@ -140,11 +120,16 @@ pub fn parse_rest_url(text: &str) -> Result<RestUrl, String> {
 
 /// Blanks everything in a would-be URL that may be a password, however broken the URL is.
 pub(super) fn mask_url(text: &str) -> String {
+    let schemes = ["http://", "https://", "postgres://", "postgresql://"];
+    let scheme = schemes.into_iter().find(|scheme| text.starts_with(scheme)).unwrap_or("");
     let (before, host) = text.rsplit_once('@').map_or((None, text), |(before, host)| (Some(before), host));
     let (host, query) = host.find(['?', '#']).map_or((host, ""), |at| (&host[..at], "?***"));
-    let Some(before) = before else { return format!("{host}{query}") };
-    let scheme = ["http://", "https://"].into_iter().find(|scheme| before.starts_with(scheme)).unwrap_or("");
-    format!("{scheme}***@{host}{query}")
+    match before {
+        Some(_) => format!("{scheme}***@{host}{query}"),
+        // No URL at all, but libpq's key=value words, perhaps.
+        None if scheme.is_empty() && host.contains('=') => "***".to_owned(),
+        None => format!("{host}{query}"),
+    }
 }
 
 /// How log lines look.
@@ -152,22 +137,6 @@ pub(super) fn mask_url(text: &str) -> String {
 pub enum LogFormat {
     Text,
     Json,
-}
-
-/// Finds a word in a short list.
-fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
-        return Ok(*value);
-    }
-    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-    let expected = match words.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("expected {} or {last}", rest.join(", ")),
-        _ => format!("expected {}", words.join("")),
-    };
-    Err(match near(text, words.into_iter()) {
-        Some(word) => format!("{expected}; did you mean {word}?"),
-        None => expected,
-    })
 }
 
 pub(super) fn parse_network(text: &str) -> Result<Network, String> {
@@ -192,6 +161,29 @@ pub(super) fn parse_log_format(text: &str) -> Result<LogFormat, String> {
 
 pub(super) fn parse_path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("expected a directory".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+pub(super) fn parse_file(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("expected a file".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
+    choose(text, &[("true", true), ("false", false)])
+}
+
+/// How long the archive's writer may be silent.
+pub(super) fn parse_lease(text: &str) -> Result<Duration, String> {
+    parse_time(text, "expected a time from 1s to 1h, such as 15s", 1_000..=3_600_000)
+}
+
+/// How long the database may take to answer; that it fits the lease is checked when both are known.
+pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
+    parse_time(text, "expected a time from 100ms to 40m, such as 10s", 100..=2_400_000)
+}
+
+fn parse_time(text: &str, expected: &str, range_ms: RangeInclusive<u128>) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("{expected} ({error})"))?;
+    if range_ms.contains(&time.as_millis()) { Ok(time) } else { Err(expected.to_owned()) }
 }
 
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {

@@ -17,9 +17,11 @@ use crate::gossip::{Fact, UnixMs};
 
 pub mod codec;
 mod lock;
+pub mod postgres;
 mod read_ahead;
 pub mod retention;
 mod sqlite;
+pub mod tls;
 pub mod writer;
 
 pub use lock::DataDirLock;
