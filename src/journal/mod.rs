@@ -6,7 +6,7 @@
 //! happens to the process, the next start finds every entry that was committed. Knows nothing of snapshots.
 //!
 //! [`SqliteJournal`] is the journal in a local file, [`Writer`] the thread through which the service writes it,
-//! [`retention`] decides what it may forget.
+//! [`retention`] decides what it may forget. [`postgres`] is the archive, a copy of the journal in a remote database.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -110,7 +110,8 @@ impl fmt::Debug for JournalId {
     }
 }
 
-/// Tells one collector, that is one data directory, from every other: random, drawn with the data directory.
+/// Tells one collector from every other that copies into the same archive: random, drawn when its data directory is
+/// created.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CollectorId(pub [u8; 16]);
 
@@ -124,44 +125,6 @@ impl fmt::Debug for CollectorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-
-/// For how long one collector writes an archive: 1 for the first writer, and one more whenever another takes over.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
-pub struct Term(pub u64);
-
-/// How a local journal stands to an archive.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Attachment {
-    /// It never had one.
-    Alone,
-    /// Its collector became the archive's writer with this term: what the archive lacks is its own.
-    Writing(Term),
-    /// It is a copy: all of its entries are the archive's.
-    Following,
-}
-
-/// Who a local journal is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Identity {
-    pub journal: JournalId,
-    pub collector: CollectorId,
-    pub attachment: Attachment,
-    /// How many seconds past the aligned time epochs are stamped: 1 to 59, no multiple of 10.
-    pub epoch_offset_s: u32,
-}
-
-/// Draws an epoch offset: 1 to 59, no multiple of 10, so that our stamps can be told from those of servers that stamp
-/// whole hours, minutes and tens of seconds. It differs from `last` also modulo 10, because first epochs and short
-/// intervals are stamped modulo that.
-pub fn draw_epoch_offset_s(last: Option<u32>, rng: &mut (impl rand::Rng + ?Sized)) -> u32 {
-    let fits = |offset: &u32| is_epoch_offset_s(*offset) && last.is_none_or(|last| offset % 10 != last % 10);
-    std::iter::repeat_with(|| rng.random_range(1..60)).find(fits).unwrap_or(1) // the iterator never ends
-}
-
-/// Whether it is 1 to 59 and no multiple of 10.
-pub fn is_epoch_offset_s(seconds: u32) -> bool {
-    (1..60).contains(&seconds) && !seconds.is_multiple_of(10)
 }
 
 /// Why nothing was appended.
