@@ -1,7 +1,7 @@
 //! The journal: what every store promises, what the SQLite file adds, what survives a kill, how the writer groups
-//! and waits; how PostgreSQL is connected to.
+//! and waits; the archive in PostgreSQL.
 
-mod connecting;
+mod archive;
 mod contract;
 mod kill;
 #[path = "../support/postgres.rs"]

@@ -54,8 +54,8 @@ pub struct Standing {
 }
 
 /// The columns that [`standing`] reads.
-const COLUMNS: &str = "journal_id, network, last_seq, coalesce(last_epoch, -1), term, holder, renewals,
-    epoch_offset_s::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+const COLUMNS: &str = "journal_id, network, last_seq, last_epoch, term, holder, renewals,
+    epoch_offset_s::bigint AS epoch_offset_s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
     EXISTS (SELECT FROM rgsd.offered)";
 
 impl Archive {
@@ -198,12 +198,12 @@ fn standing(row: &Row) -> anyhow::Result<Standing> {
         let bytes: &[u8] = row.try_get(column).map_err(explain)?;
         bytes.try_into().map_err(|_| damaged("an id is not 16 bytes long"))
     };
-    let last_epoch: i64 = row.try_get(3).map_err(explain)?;
+    let last_epoch: Option<i64> = row.try_get(3).map_err(explain)?;
     Ok(Standing {
         journal: JournalId(id(0)?),
         network: row.try_get(1).map_err(explain)?,
         last_seq: Seq(unsigned(row, 2)?),
-        last_epoch: if last_epoch == -1 { None } else { Some(unsigned(row, 3)?) },
+        last_epoch: last_epoch.map(|_| unsigned(row, 3)).transpose()?,
         term: Term(unsigned(row, 4)?),
         holder: CollectorId(id(5)?),
         renewals: unsigned(row, 6)?,
