@@ -180,7 +180,7 @@ impl Archive {
                 AND EXISTS (SELECT FROM pg_locks
                     WHERE pg_locks.pid = activity.pid AND granted AND locktype = 'relation'
                         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                        AND mode NOT IN ('AccessShareLock', 'RowShareLock')
+                        AND mode <> 'AccessShareLock'
                         AND relation IN (SELECT 'rgsd.archive'::regclass UNION SELECT 'rgsd.entry'::regclass
                             UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = 'rgsd.entry'::regclass))";
         let rows = self.query(statement, &[(&lease.as_secs_f64(), Type::FLOAT8)]).await?;

@@ -68,7 +68,7 @@ async fn every_operation_ends() {
 }
 
 #[tokio::test]
-async fn a_database_that_can_only_be_read_is_named() {
+async fn a_default_of_reading_only_is_no_obstacle() {
     let database = Cluster::shared().database();
     let (mut archive, standing) = founded(&database).await;
     database.sql(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bitcoin::Network;
 use rgsd::gossip::{Direction, Fact, UnixMs};
-use rgsd::journal::postgres::{Archive, Founding, Shipped, Standing};
+use rgsd::journal::postgres::{self as store, Archive, Founding, Settings, Shipped, Standing, Wire};
 use rgsd::journal::{CollectorId, Draft, Entry, JournalId, Seq};
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -46,6 +46,13 @@ async fn connect_by(config: &mut Config) -> Client {
 
 async fn open(database: &Database) -> Archive {
     Archive::open(connect(database).await, TIMEOUT).await.expect("opens")
+}
+
+/// The same as a service would, by the database's own URL: over TLS, verified.
+async fn open_by_tls(database: &Database) -> (Archive, Wire) {
+    let settings = Settings { url: database.url.parse().expect("a URL"), password_file: None };
+    let (client, wire) = store::connect(&settings, TIMEOUT).await.expect("connected");
+    (Archive::open(client, TIMEOUT).await.expect("opens"), wire)
 }
 
 fn founding(holder: CollectorId) -> Founding {

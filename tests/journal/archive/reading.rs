@@ -5,9 +5,9 @@ use rgsd::gossip::{Direction, Fact, Policy, UnixMs};
 use rgsd::journal::postgres::Shipped;
 use rgsd::journal::{Draft, Entry, Seq};
 
-use super::{NOON_MS, all, assert_says, founded, numbered, open, ship, updates};
+use super::{NOON_MS, all, assert_says, founded, numbered, open, open_by_tls, ship, updates};
 use crate::postgres::Cluster;
-use crate::unsigned::{announcement, draft, epoch, node, node_announcement, one_of_each, scid, update};
+use crate::unsigned::{announcement, draft, epoch, node, node_announcement, one_of_each, policy, scid, update};
 
 #[tokio::test]
 async fn gives_back_what_it_took() {
@@ -17,8 +17,13 @@ async fn gives_back_what_it_took() {
     assert_eq!(ship(&mut archive, &standing, &entries).await, Shipped::Done);
     assert_eq!(all(&mut archive).await, entries);
     assert_eq!(all(&mut open(&database).await).await, entries);
+    let (mut encrypted, _wire) = open_by_tls(&database).await;
+    assert_eq!(all(&mut encrypted).await, entries);
+    let more = updates(entries.len() as u64 + 1, 10_000, UnixMs(NOON_MS));
+    assert_eq!(ship(&mut encrypted, &standing, &more).await, Shipped::Done);
+    assert_eq!(all(&mut encrypted).await, [entries.clone(), more].concat());
     let look = archive.look().await.expect("readable").expect("founded");
-    assert_eq!((look.last_seq, look.last_epoch), (Seq(entries.len() as u64), Some(1_700_003_617)));
+    assert_eq!((look.last_seq, look.last_epoch), (Seq(entries.len() as u64 + 10_000), Some(1_700_003_617)));
     assert!(look.renewals > standing.renewals);
 }
 
@@ -117,6 +122,31 @@ async fn keeps_what_is_offered_until_it_is_taken() {
     assert_eq!(rest[0].1, large);
     archive.taken(&[rest[0].0]).await.expect("taken");
     assert!(!archive.look().await.expect("readable").expect("founded").offered);
+}
+
+/// A week is 1.2 million messages: three updates to two announcements of nodes, and few of channels. It is to take less
+/// than 400 MB, with all indexes.
+#[tokio::test]
+async fn is_compact() {
+    let database = Cluster::shared().database();
+    let (mut archive, standing) = founded(&database).await;
+    let one = |n: u64| {
+        let channel = scid((n * 7_919 % 8_000) << 40);
+        match n % 100 {
+            0..60 => Fact::Update(update(channel, Direction::OneToTwo, n as u32, &policy(n as u32))),
+            60..97 => Fact::Node(node_announcement(n as u32 % 5_000, n as u32, &[0; 7], &[0; 21])),
+            _ => Fact::Channel { announcement: announcement(channel, [n as u32, 1], &[]), capacity_sat: Some(n) },
+        }
+    };
+    let drafts = (0..40_000).map(|n| Draft { seen: UnixMs(NOON_MS + n), ..draft(0, one(n)) }).collect();
+    for batch in numbered(1, drafts).chunks(5_000) {
+        ship(&mut archive, &standing, batch).await;
+    }
+    database.sql("VACUUM rgsd.entry");
+    let size = "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('rgsd.entry')";
+    let bytes: u64 = database.value(size).parse().expect("a number");
+    let a_week = bytes * 1_200_000 / 40_000;
+    assert!(a_week < 400_000_000, "{a_week} bytes a week");
 }
 
 fn fact() -> impl Strategy<Value = Fact> {
