@@ -1,47 +1,41 @@
 //! Wires the rooms into the running service: start order, shutdown order.
 //!
 //! Start: the address is bound and the last published snapshot served before anything else; then the journal is
-//! read, and the snapshot of its last epoch is published if it was not; then the writer, the history and the
-//! publisher; then peers. Stop, in the order of the data: peers first, then the journal is flushed, then the history
-//! and the publisher finish what they have.
+//! settled with the archive, where there is one, and a [`run`] begins: it reads the journal, and starts the writer,
+//! the history, the publisher, and peers. A run ends at the stop, or when another collector has taken the archive
+//! over: then the next one begins, as a stand-by. Stop, in the order of the data: peers first, then the journal is
+//! flushed, then the history, the publisher and the archive's keeper finish what they have.
 
+mod archive;
 mod curator;
 mod load;
 mod publisher;
+mod run;
 mod scheduler;
 mod state;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Context;
-use bitcoin::constants::ChainHash;
-use rand::RngExt;
-use tokio::runtime::Handle;
+use anyhow::{Context, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::load::{Remembered, remember};
+use self::archive::settle;
+use self::run::{End, House, Run};
 use self::state::State;
 use crate::config::Config;
-use crate::gossip::check::{Limits, Rules};
-use crate::gossip::collector::{Collector, Mode, Setup, Sink, SinkClosed};
-use crate::gossip::sync::Syncs;
-use crate::gossip::{Clock, Fact, NodeId, Secrets, SystemClock, UnixMs, funding, node_key};
-use crate::journal::{Draft, Event, Journal, SqliteJournal, Writer};
-use crate::snapshot::{Folder, Latest, Schedule};
+use crate::gossip::{Clock, SystemClock};
+use crate::http;
+use crate::snapshot::{Folder, Latest};
 use crate::tasks::Tasks;
-use crate::{http, snapshot};
 
 /// How long peers, requests and the schedule may take to stop.
 const FRONT_STOPS_WITHIN: Duration = Duration::from_millis(3_300);
-/// How long everything may take, the journal, the history and the publisher included.
-const STOPS_WITHIN: Duration = Duration::from_millis(4_300);
 
 /// Runs the service until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -49,12 +43,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     stop_on_signals(stop.clone())?;
     let tasks = Tasks::new(stop.clone());
     let service = tokio::select! {
-        service = Service::start(config, Arc::new(SystemClock), tasks.clone()) => service?,
+        biased;
         () = stop.cancelled() => {
             // A long journal was being read: nothing is lost.
             tasks.finish(FRONT_STOPS_WITHIN).await;
             return tasks.take_reason().map_or(Ok(()), Err);
         }
+        service = Service::start(config, Arc::new(SystemClock), tasks.clone()) => service?,
     };
     service.finish().await
 }
@@ -77,55 +72,32 @@ pub fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
 pub struct Service {
     address: SocketAddr,
     state: Arc<State>,
-    /// Peers, requests, the schedule.
+    /// Requests; whatever else runs ends before they do.
     front: Tasks,
-    /// The history and the publisher: they end when the journal has.
-    back: Tasks,
-    writer: Writer,
+    /// One run after the other.
+    runs: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Service {
-    /// Starts everything; returns when the journal is read and peers are being connected to. Wallets are served the
-    /// last published snapshot meanwhile. What runs belongs to `front`, and ends at its stop.
+    /// Starts everything; returns when the journal is read and peers are being connected to, or when it turns out that
+    /// the archive must be waited for. Wallets are served the last published snapshot meanwhile. What runs belongs to
+    /// `front`, and ends at its stop, which is the caller's to call also after an error.
     pub async fn start(config: Config, clock: Arc<dyn Clock>, front: Tasks) -> anyhow::Result<Self> {
-        let back = front.sibling();
         create_data_dir(&config.data_dir)?;
         let listener = http::bind(config.listen).await?;
         let address = listener.local_addr()?;
-        let now = clock.now();
-        let journal = SqliteJournal::open(&config.data_dir, config.network, now, &mut rand::rng())?;
-        let secrets = secrets(&config.data_dir)?;
-
         let folder = Folder::new(&config.data_dir, config.network);
-        let latest = Latest::new(folder.load(now.secs()).map(Arc::new).into());
-        let state = Arc::new(State::new(&config, Arc::clone(&latest), Arc::clone(&clock)));
+        let latest = Latest::new(folder.load(clock.now().secs()).map(Arc::new).into());
+        let state = Arc::new(State::new(&config, latest, Arc::clone(&clock)));
         serve_http(listener, address, &state, &front);
 
-        let rules = checking_rules(&config);
-        let (journal, remembered) = tokio::task::spawn_blocking(move || {
-            let remembered = remember(&journal, rules);
-            remembered.map(|remembered| (journal, remembered))
-        })
-        .await??;
-        let offset_s = journal.identity().epoch_offset_s;
-        let (writer, drafts, commits) = Writer::spawn(Box::new(journal), Default::default())?;
-        state.journal_is(writer.status());
-
-        let (views, next_view) = watch::channel(None);
-        publisher::start(next_view, folder, config.network, Arc::clone(&state), &back);
-        let Remembered { history, checker, last_sync, last_message } = remembered;
-        curator::start(history, commits, views, snapshot::rules(config.graph), &state, &back);
-
-        let peers: Vec<_> = config.peers.iter().map(|peer| NodeId::from_pubkey(&peer.node_id)).collect();
-        let syncs = Syncs::new(last_sync, last_message, peers, clock.now());
-        let setup = setup(&config, rules, secrets, state.storage_full(), Arc::clone(&clock));
-        let collector = Collector::start(setup, checker, syncs, sink(drafts.clone(), front.stop().clone()), &front)?;
-        state.collector_is(collector);
-
-        let schedule = Schedule::new(config.interval, offset_s);
-        scheduler::start(schedule, drafts, snapshot::rules(config.graph), &state, clock, &front);
-        scheduler::start_retention(writer.retainer(), config.retention, &state, &front);
-        Ok(Self { address, state, front, back, writer })
+        let house = House { config, clock, state: Arc::clone(&state), folder, stop: front.stop().clone() };
+        let (ready, started) = oneshot::channel();
+        let runs = tokio::spawn(run_after_run(Arc::new(house), ready));
+        if started.await.is_err() {
+            return Err(ended(runs).await.err().unwrap_or_else(|| anyhow!("stopped while starting")));
+        }
+        Ok(Self { address, state, front, runs })
     }
 
     /// Where wallets are served.
@@ -141,40 +113,45 @@ impl Service {
     /// Waits for the stop, and then for everything to end in order. An error is the reason why the service stopped
     /// by itself.
     pub async fn finish(self) -> anyhow::Result<()> {
-        let Self { state, front, back, mut writer, .. } = self;
-        let failed = tokio::select! {
-            () = front.stop().cancelled() => None,
-            ended = writer.ended() => Some(ended),
-        };
-        let deadline = Instant::now() + STOPS_WITHIN;
+        let Self { front, runs, .. } = self;
+        let ended = ended(runs).await;
         front.stop().cancel();
         front.finish(FRONT_STOPS_WITHIN).await;
-        let flushed = match failed {
-            Some(ended) => Ok(ended),
-            None => tokio::time::timeout_at(deadline.into(), writer.stop()).await,
-        };
-        back.finish(deadline.saturating_duration_since(Instant::now())).await;
-        match flushed {
-            // It may have ended others with it, whose reasons would hide its own.
-            Ok(Err(error)) if !state.has_no_room() => return Err(error.context("the journal failed")),
-            Ok(Err(_)) => tracing::warn!("the disk is full: the last messages were not journaled"),
-            Err(_) => tracing::warn!("the disk is slow: the last messages may not have been journaled"),
-            Ok(Ok(())) => {}
-        }
+        ended?;
         front.take_reason().map_or(Ok(()), Err)
     }
+}
+
+/// Settles and runs until the stop. `ready` is told once the first run has begun, or waits for the archive.
+async fn run_after_run(house: Arc<House>, ready: oneshot::Sender<()>) -> anyhow::Result<()> {
+    let mut ready = Some(ready);
+    let mut is_ready = move || {
+        // The service was given up meanwhile: its stop ends the run.
+        let _ = ready.take().map(|ready| ready.send(()));
+    };
+    let mut after = None;
+    loop {
+        let settled = tokio::select! {
+            settled = settle(&house, after, &mut is_ready) => settled?,
+            () = house.stop.cancelled() => return Ok(()),
+        };
+        let run = Run::start(&house, settled).await?;
+        is_ready();
+        match run.finish().await? {
+            End::Stopped => return Ok(()),
+            End::Unsettled { overtaken_after } => after = overtaken_after,
+        }
+    }
+}
+
+async fn ended(runs: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
+    runs.await.map_err(|_| anyhow!("the service panicked; this is a bug, please report it with the log"))?
 }
 
 fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(data_dir).with_context(|| {
         format!("cannot create the directory {}: choose another one with --data-dir", data_dir.display())
     })
-}
-
-fn secrets(data_dir: &Path) -> anyhow::Result<Secrets> {
-    let mut rng = rand::rng();
-    let node_key = node_key(data_dir, || rng.random())?;
-    Ok(Secrets { node_key, ephemeral: rng.random() })
 }
 
 fn serve_http(listener: tokio::net::TcpListener, address: SocketAddr, state: &Arc<State>, tasks: &Tasks) {
@@ -185,51 +162,4 @@ fn serve_http(listener: tokio::net::TcpListener, address: SocketAddr, state: &Ar
         http::serve(listener, app, stop.cancelled_owned()).await;
         Ok(())
     });
-}
-
-fn checking_rules(config: &Config) -> Rules {
-    Rules {
-        chain: ChainHash::using_genesis_block_const(config.network),
-        proofs: config.bitcoind.rest_url.is_some(),
-        retention: config.retention,
-        limits: Limits::default(),
-    }
-}
-
-fn setup(
-    config: &Config,
-    rules: Rules,
-    secrets: Secrets,
-    storage_full: Arc<AtomicBool>,
-    clock: Arc<dyn Clock>,
-) -> Setup {
-    let bitcoind = config.bitcoind.rest_url.as_ref().map(|url| funding::Settings {
-        rest_url: url.expose(),
-        network: config.network,
-        timing: funding::Timing::default(),
-    });
-    if bitcoind.is_none() {
-        tracing::warn!("no bitcoind.rest_url is configured: channels are accepted without proof of their funding");
-    }
-    Setup { rules, peers: config.peers.clone(), secrets, bitcoind, storage_full, mode: Mode::Leading, clock }
-}
-
-/// Facts become drafts for the journal. Waits when the journal is slow, until the stop: the collector has a thread for
-/// it.
-fn sink(drafts: mpsc::Sender<Draft>, stop: CancellationToken) -> Sink {
-    let runtime = Handle::current();
-    Box::new(move |seen: UnixMs, facts: Vec<Fact>| {
-        for fact in facts {
-            let sent = match drafts.try_send(Draft { seen, event: Event::Fact(fact) }) {
-                Err(TrySendError::Full(draft)) => {
-                    runtime.block_on(stop.run_until_cancelled(drafts.send(draft))).is_some_and(|sent| sent.is_ok())
-                }
-                sent => sent.is_ok(),
-            };
-            if !sent {
-                return Err(SinkClosed);
-            }
-        }
-        Ok(())
-    })
 }

@@ -45,9 +45,19 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// The signed message that a peer sent, type included; `None` for something that we found out.
+    pub fn message(&self) -> Option<&[u8]> {
+        match self {
+            Fact::Channel { announcement, .. } => Some(announcement.wire()),
+            Fact::Update(update) => Some(update.wire()),
+            Fact::Node(node) => Some(node.wire()),
+            Fact::Proof { .. } | Fact::Closed { .. } | Fact::SyncCompleted { .. } => None,
+        }
+    }
+
     /// Whether it is a message that a peer sent, rather than something we found out.
     pub fn is_message(&self) -> bool {
-        matches!(self, Fact::Channel { .. } | Fact::Update(_) | Fact::Node(_))
+        self.message().is_some()
     }
 }
 

@@ -19,7 +19,9 @@ use bitcoin::Network;
 use crate::snapshot::Latest;
 
 pub use server::{bind, serve};
-pub use status::{EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource};
+pub use status::{
+    ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
+};
 
 /// What the answers are made from. Cheap to clone.
 #[derive(Clone)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::gossip::UnixMs;
-use crate::journal::Seq;
+use crate::journal::link::Role;
+use crate::journal::{Seq, Term};
 use crate::snapshot::Snapshot;
 
 /// Whoever can tell the state of the service.
@@ -30,8 +31,8 @@ pub struct Status {
     /// they are.
     pub left_out: u64,
     pub journal: JournalStatus,
-    /// A remote archive: there is none yet, so `null`.
-    pub archive: (),
+    /// The remote archive; `None` where none is configured.
+    pub archive: Option<ArchiveStatus>,
     pub peers: Vec<PeerStatus>,
     pub proofs: ProofStatus,
     pub messages: MessageCounts,
@@ -68,6 +69,23 @@ impl EpochStatus {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct JournalStatus {
     pub last_seq: Seq,
+}
+
+/// How things stand with the archive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct ArchiveStatus {
+    /// What this service is to it.
+    pub role: Role,
+    /// For how many writers it has been written; `None` while that is not known.
+    pub term: Option<Term>,
+    /// Whether the last thing asked of it worked.
+    pub connected: bool,
+    /// Its last entry, as far as known; `None`, as what follows, before it was reached for the first time.
+    pub last_seq: Option<Seq>,
+    /// How many entries the writer has yet to ship, or a follower to copy.
+    pub lag_entries: Option<u64>,
+    /// How old the oldest of those is; for a follower that is cut off, since when.
+    pub lag_seconds: Option<u64>,
 }
 
 /// One configured peer.

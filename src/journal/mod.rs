@@ -16,10 +16,15 @@ use rand::RngExt;
 use crate::gossip::{Fact, UnixMs};
 
 pub mod codec;
+pub mod follow;
+pub mod lease;
+pub mod link;
 mod lock;
 pub mod postgres;
 mod read_ahead;
 pub mod retention;
+pub mod settle;
+pub mod ship;
 mod sqlite;
 pub mod tls;
 pub mod writer;
@@ -98,33 +103,68 @@ impl Draft {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JournalId(pub [u8; 16]);
 
-impl fmt::Display for JournalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for JournalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Tells one collector from every other that copies into the same archive: random, drawn when its data directory is
-/// created.
+/// Tells one collector, that is one data directory, from every other: random, drawn with the data directory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CollectorId(pub [u8; 16]);
 
-impl fmt::Display for CollectorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+/// Shows ids as hexadecimal digits.
+macro_rules! shown_as_hex {
+    ($($id:ty)*) => {$(
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
 }
 
-impl fmt::Debug for CollectorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+shown_as_hex!(JournalId CollectorId);
+
+/// For how long one collector writes an archive: 1 for the first writer, and one more whenever another takes over.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+pub struct Term(pub u64);
+
+/// How a local journal stands to an archive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attachment {
+    /// It never had one.
+    Alone,
+    /// Its collector became the archive's writer with this term: what the archive lacks is its own.
+    Writing(Term),
+    /// It is a copy: all of its entries are the archive's.
+    Following,
+}
+
+/// Who a local journal is.
+///
+/// A collector that sets out to take over draws another id for itself first: two that were copied from one directory
+/// would both find themselves to be the writer otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    pub journal: JournalId,
+    pub collector: CollectorId,
+    pub attachment: Attachment,
+    /// How many seconds past the aligned time epochs are stamped: 1 to 59, no multiple of 10.
+    pub epoch_offset_s: u32,
+}
+
+/// Draws an epoch offset: 1 to 59, no multiple of 10, so that our stamps can be told from those of servers that stamp
+/// whole hours, minutes and tens of seconds. It differs from `last` also modulo 10, because first epochs and short
+/// intervals are stamped modulo that.
+pub fn draw_epoch_offset_s(last: Option<u32>, rng: &mut (impl rand::Rng + ?Sized)) -> u32 {
+    let fits = |offset: &u32| is_epoch_offset_s(*offset) && last.is_none_or(|last| offset % 10 != last % 10);
+    std::iter::repeat_with(|| rng.random_range(1..60)).find(fits).unwrap_or(1) // the iterator never ends
+}
+
+/// Whether it is 1 to 59 and no multiple of 10.
+pub fn is_epoch_offset_s(seconds: u32) -> bool {
+    (1..60).contains(&seconds) && !seconds.is_multiple_of(10)
 }
 
 /// Why nothing was appended.
@@ -149,6 +189,9 @@ pub trait Reader: Send {
     /// Hands every entry after `after` to `each`, oldest first, until the last one or until `each` breaks off.
     /// Entries that are appended meanwhile may or may not be among them; what is, is whole and in order.
     fn read(&self, after: Seq, each: &mut dyn FnMut(Entry) -> ControlFlow<()>) -> anyhow::Result<()>;
+
+    /// The numbers below `bound` of the entries that there are at one moment.
+    fn numbers(&self, bound: Seq) -> anyhow::Result<Vec<Seq>>;
 }
 
 /// The journal's one writer.
@@ -159,6 +202,9 @@ pub trait Journal: Reader {
     /// The number of the last entry; `Seq(0)` in a new journal.
     fn last_seq(&self) -> Seq;
 
+    /// The last epoch's timestamp.
+    fn last_epoch(&self) -> Option<u32>;
+
     /// Writes all of `drafts` or nothing; on return they are durable. The first gets the returned number, each
     /// further one the next.
     fn append(&mut self, drafts: &[Draft]) -> Result<Seq, AppendError>;
@@ -167,8 +213,14 @@ pub trait Journal: Reader {
     /// numbers ascend and come after the last one; where that one's journal has forgotten entries, there are gaps.
     fn adopt(&mut self, entries: &[Entry]) -> Result<(), AppendError>;
 
-    /// Notes how the journal stands to its archive from now on, and how its epochs are stamped.
-    fn attach(&mut self, attachment: Attachment, epoch_offset_s: u32) -> Result<(), AppendError>;
+    /// Notes who the journal is from now on; its id stays what it is.
+    fn identify(&mut self, identity: Identity) -> Result<(), AppendError>;
+
+    /// Messages that were cut off the journal and have not been offered to the archive's writer, by their ids.
+    fn unoffered(&self, at_most: usize) -> anyhow::Result<Vec<(i64, Vec<u8>)>>;
+
+    /// Forgets messages that have been offered.
+    fn offered(&mut self, ids: &[i64]) -> Result<(), AppendError>;
 
     /// Removes the entries with these numbers; numbers that are not there are passed over, and the journal's last
     /// entry stays, because the numbering goes on from it. Returns how many were removed: all or, on error, none.

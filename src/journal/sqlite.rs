@@ -53,7 +53,7 @@ impl SqliteJournal {
     }
 
     /// Removes every entry after `last`, and follows the archive from now on: what is removed was written in a term
-    /// that had ended. Returns how many entries there were.
+    /// that had ended. The messages among it are kept to be offered. Returns how many entries there were.
     pub fn cut(&mut self, last: Seq) -> anyhow::Result<usize> {
         let removed = cut(&mut self.connection, last).map_err(|error| open::explain(error, &self.file))?;
         self.identity.attachment = Attachment::Following;
@@ -94,6 +94,10 @@ impl Journal for SqliteJournal {
         self.last_seq
     }
 
+    fn last_epoch(&self) -> Option<u32> {
+        self.last_epoch
+    }
+
     fn append(&mut self, drafts: &[Draft]) -> Result<Seq, AppendError> {
         let last_epoch = self.check_epochs(drafts.iter().map(|draft| &draft.event))?;
         let first = Seq(self.last_seq.0 + 1);
@@ -119,17 +123,37 @@ impl Journal for SqliteJournal {
         Ok(())
     }
 
-    fn attach(&mut self, attachment: Attachment, epoch_offset_s: u32) -> Result<(), AppendError> {
-        let (word, term) = open::stored(attachment);
+    fn identify(&mut self, identity: Identity) -> Result<(), AppendError> {
+        let (word, term) = open::stored(identity.attachment);
+        let statement = "UPDATE meta SET collector = ?1, attachment = ?2, term = ?3, offset_s = ?4";
         self.connection
-            .execute("UPDATE meta SET attachment = ?1, term = ?2, offset_s = ?3", params![word, term, epoch_offset_s])
+            .execute(statement, params![identity.collector.0, word, term, identity.epoch_offset_s])
             .map_err(|error| append_error(error, &self.file))?;
-        self.identity = Identity { attachment, epoch_offset_s, ..self.identity };
+        self.identity = Identity { journal: self.identity.journal, ..identity };
         Ok(())
     }
 
+    fn unoffered(&self, at_most: usize) -> anyhow::Result<Vec<(i64, Vec<u8>)>> {
+        let read = || -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+            let mut statement =
+                self.connection.prepare_cached("SELECT id, message FROM unoffered ORDER BY id LIMIT ?1")?;
+            statement.query_map([at_most as i64], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        read().map_err(|error| open::explain(error, &self.file))
+    }
+
+    fn offered(&mut self, ids: &[i64]) -> Result<(), AppendError> {
+        let ids = ids.iter().copied();
+        remove(&mut self.connection, "DELETE FROM unoffered WHERE id = ?1", ids)
+            .map(|_| ())
+            .map_err(|error| append_error(error, &self.file))
+    }
+
     fn forget(&mut self, seqs: &[Seq]) -> Result<usize, AppendError> {
-        delete(&mut self.connection, self.last_seq, seqs).map_err(|error| append_error(error, &self.file))
+        let last = self.last_seq;
+        let seqs = seqs.iter().filter(|seq| **seq < last).map(|seq| seq.0 as i64);
+        remove(&mut self.connection, "DELETE FROM entry WHERE seq = ?1", seqs)
+            .map_err(|error| append_error(error, &self.file))
     }
 
     fn reader(&self) -> anyhow::Result<Box<dyn Reader>> {
@@ -140,6 +164,10 @@ impl Journal for SqliteJournal {
 impl Reader for SqliteJournal {
     fn read(&self, after: Seq, each: &mut dyn FnMut(Entry) -> ControlFlow<()>) -> anyhow::Result<()> {
         read(&self.connection, &self.file, after, each)
+    }
+
+    fn numbers(&self, bound: Seq) -> anyhow::Result<Vec<Seq>> {
+        numbers(&self.connection, bound).map_err(|error| open::explain(error, &self.file))
     }
 }
 
@@ -152,6 +180,10 @@ struct SqliteReader {
 impl Reader for SqliteReader {
     fn read(&self, after: Seq, each: &mut dyn FnMut(Entry) -> ControlFlow<()>) -> anyhow::Result<()> {
         read(&self.connection, &self.file, after, each)
+    }
+
+    fn numbers(&self, bound: Seq) -> anyhow::Result<Vec<Seq>> {
+        numbers(&self.connection, bound).map_err(|error| open::explain(error, &self.file))
     }
 }
 
@@ -172,13 +204,18 @@ fn insert<'a>(
     transaction.commit()
 }
 
-fn delete(connection: &mut Connection, last: Seq, seqs: &[Seq]) -> rusqlite::Result<usize> {
+/// Carries out a statement for each number, or for none. Returns how many rows that removed.
+fn remove(
+    connection: &mut Connection,
+    statement: &str,
+    numbers: impl Iterator<Item = i64>,
+) -> rusqlite::Result<usize> {
     let transaction = connection.transaction()?;
     let mut removed = 0;
     {
-        let mut statement = transaction.prepare_cached("DELETE FROM entry WHERE seq = ?1")?;
-        for seq in seqs.iter().filter(|seq| **seq < last) {
-            removed += statement.execute([seq.0 as i64])?;
+        let mut statement = transaction.prepare_cached(statement)?;
+        for number in numbers {
+            removed += statement.execute([number])?;
         }
     }
     transaction.commit()?;
@@ -188,7 +225,12 @@ fn delete(connection: &mut Connection, last: Seq, seqs: &[Seq]) -> rusqlite::Res
 fn cut(connection: &mut Connection, last: Seq) -> rusqlite::Result<usize> {
     let (word, term) = open::stored(Attachment::Following);
     let transaction = connection.transaction()?;
-    let removed = transaction.execute("DELETE FROM entry WHERE seq > ?1", [last.0 as i64])?;
+    let last = last.0 as i64;
+    // The kinds of messages; a proven channel's has its capacity before it (see `codec`).
+    let keep = "INSERT INTO unoffered (message)
+        SELECT CASE kind WHEN 3 THEN substr(body, 9) ELSE body END FROM entry WHERE seq > ?1 AND kind <= 3 ORDER BY seq";
+    transaction.execute(keep, [last])?;
+    let removed = transaction.execute("DELETE FROM entry WHERE seq > ?1", [last])?;
     transaction.execute("UPDATE meta SET attachment = ?1, term = ?2", params![word, term])?;
     transaction.commit()?;
     Ok(removed)
@@ -219,6 +261,13 @@ fn read(
             return Ok(());
         }
     }
+}
+
+/// In one statement, so that what is forgotten meanwhile is all there or not at all.
+fn numbers(connection: &Connection, bound: Seq) -> rusqlite::Result<Vec<Seq>> {
+    let mut statement = connection.prepare_cached("SELECT seq FROM entry WHERE seq < ?1 ORDER BY seq")?;
+    let number = |row: &rusqlite::Row<'_>| Ok(Seq(row.get::<_, i64>(0)?.unsigned_abs()));
+    statement.query_map([bound.0 as i64], number)?.collect()
 }
 
 fn entry(row: &rusqlite::Row<'_>, file: &Path) -> anyhow::Result<Entry> {

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout_at;
 
 use self::forgetting::Forgetting;
-use super::{AppendError, Attachment, Draft, Entry, Journal, Seq};
+use super::{AppendError, Draft, Entry, Identity, Journal, Seq};
 use crate::gossip::UnixMs;
 
 mod forgetting;
@@ -95,25 +95,44 @@ impl Retainer {
     }
 }
 
-/// Tells the thread how the journal stands to its archive. Cheap to clone.
+/// What an archive's keeper asks of the thread, beside writing. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Attacher {
+pub struct Notes {
     control: mpsc::UnboundedSender<Command>,
 }
 
-impl Attacher {
-    /// Returns when it is noted durably (see [`Journal::attach`]).
-    pub async fn attach(&self, attachment: Attachment, epoch_offset_s: u32) -> anyhow::Result<()> {
-        let (noted, done) = oneshot::channel();
+impl Notes {
+    /// Returns when it is noted durably (see [`Journal::identify`]).
+    pub async fn identify(&self, identity: Identity) -> anyhow::Result<()> {
+        self.ask(|noted| Command::Identify(identity, noted)).await
+    }
+
+    /// See [`Journal::unoffered`].
+    pub async fn unoffered(&self, at_most: usize) -> anyhow::Result<Vec<(i64, Vec<u8>)>> {
+        self.ask(|answer| Command::Unoffered(at_most, answer)).await
+    }
+
+    /// See [`Journal::offered`].
+    pub async fn offered(&self, ids: Vec<i64>) -> anyhow::Result<()> {
+        self.ask(|noted| Command::Offered(ids, noted)).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> anyhow::Result<T> {
+        let (answer, answered) = oneshot::channel();
         // Where the thread has ended, nobody answers.
-        let _ = self.control.send(Command::Attach { attachment, epoch_offset_s, noted });
-        done.await.map_err(|_| anyhow!("the journal has ended"))
+        let _ = self.control.send(command(answer));
+        answered.await.map_err(|_| anyhow!("the journal has ended"))?
     }
 }
 
+/// An error, such as a full disk, is the asker's.
+type Answer<T> = oneshot::Sender<anyhow::Result<T>>;
+
 #[derive(Debug)]
 enum Command {
-    Attach { attachment: Attachment, epoch_offset_s: u32, noted: oneshot::Sender<()> },
+    Identify(Identity, Answer<()>),
+    Unoffered(usize, Answer<Vec<(i64, Vec<u8>)>>),
+    Offered(Vec<i64>, Answer<()>),
     Retain { now: UnixMs, retention: Duration },
     Forget(anyhow::Result<Vec<Seq>>),
     Stop,
@@ -162,9 +181,9 @@ impl Writer {
         self.copies.clone()
     }
 
-    /// Whoever notes how the journal stands to its archive.
-    pub fn attacher(&self) -> Attacher {
-        Attacher { control: self.control.clone() }
+    /// For an archive's keeper.
+    pub fn notes(&self) -> Notes {
+        Notes { control: self.control.clone() }
     }
 
     /// How the writer fares, as it changes.
@@ -220,7 +239,7 @@ impl Thread {
         loop {
             tokio::select! {
                 biased;
-                Some(command) = self.commands.recv() => self.obey(command)?,
+                Some(command) = self.commands.recv() => self.obey(command),
                 Some(entries) = self.copies.recv() => self.copy(entries).await?,
                 count = self.drafts.recv_many(&mut group, self.pace.burst) => {
                     if count == 0 {
@@ -235,12 +254,14 @@ impl Thread {
         }
     }
 
-    fn obey(&mut self, command: Command) -> anyhow::Result<()> {
+    fn obey(&mut self, command: Command) {
         match command {
-            Command::Attach { attachment, epoch_offset_s, noted } => {
-                self.journal.attach(attachment, epoch_offset_s)?;
-                let _ = noted.send(()); // nobody waits any more when the service is going down
+            // Nobody waits for an answer any more when the service is going down.
+            Command::Identify(identity, answer) => {
+                drop(answer.send(self.journal.identify(identity).map_err(Into::into)))
             }
+            Command::Unoffered(at_most, answer) => drop(answer.send(self.journal.unoffered(at_most))),
+            Command::Offered(ids, answer) => drop(answer.send(self.journal.offered(&ids).map_err(Into::into))),
             Command::Retain { now, retention } => self.forgetting.plan(&*self.journal, now, retention),
             Command::Forget(plan) => self.forgetting.planned(plan),
             Command::Stop => {
@@ -249,7 +270,6 @@ impl Thread {
                 self.copies.close();
             }
         }
-        Ok(())
     }
 
     /// Waits for company for the drafts in `group`.
@@ -295,7 +315,7 @@ impl Thread {
                 Err(AppendError::Full(reason)) => self.note_full(&reason),
                 Err(error) => return Err(error.into()),
             }
-            self.rest(wait).await?;
+            self.rest(wait).await;
             wait = (wait * 2).min(self.pace.retry_most);
         };
         self.note_written();
@@ -308,15 +328,14 @@ impl Thread {
     }
 
     /// Waits before the next try; a stop ends the wait.
-    async fn rest(&mut self, wait: Duration) -> anyhow::Result<()> {
+    async fn rest(&mut self, wait: Duration) {
         let until = tokio::time::Instant::now() + wait;
         while !self.stopping {
             match timeout_at(until, self.commands.recv()).await {
-                Ok(Some(command)) => self.obey(command)?,
-                Ok(None) | Err(_) => break,
+                Ok(Some(command)) => self.obey(command),
+                Ok(None) | Err(_) => return,
             }
         }
-        Ok(())
     }
 
     fn note_full(&self, reason: &str) {

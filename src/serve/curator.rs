@@ -6,8 +6,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::state::State;
 use crate::history::{History, View};
-use crate::journal::{Entry, Event, Rules};
-use crate::snapshot::USELESS_AFTER_S;
+use crate::journal::{Entry, Epoch, Event, Rules};
+use crate::snapshot::{RULES_VERSION, USELESS_AFTER_S};
 use crate::tasks::Tasks;
 
 /// The newest view that waits to be published. One that is not taken in time is overtaken by the next.
@@ -15,11 +15,14 @@ pub(super) type NextView = Option<Arc<View>>;
 
 /// Starts the keeper, with the view of the newest epoch if its snapshot is not the published one (the service was
 /// killed between the two). Ends when the journal does.
+///
+/// Where epochs are cut `by` this collector, one that was cut by other rules is not published again: its own comes
+/// soon. Whoever follows publishes every epoch that this version knows how to cut, under the epoch's own rules.
 pub(super) fn start(
     history: History,
     commits: mpsc::Receiver<Vec<Entry>>,
     views: watch::Sender<NextView>,
-    rules: Rules,
+    by: Option<Rules>,
     state: &Arc<State>,
     tasks: &Tasks,
 ) {
@@ -28,8 +31,8 @@ pub(super) fn start(
     state.epoch_was(published);
     if let Some(last) = history.last_epoch().copied() {
         state.epoch_was(last.timestamp);
-        let age_s = state.clock().now().secs().saturating_sub(last.timestamp);
-        if last.timestamp > published && last.rules == rules && age_s <= USELESS_AFTER_S {
+        let ours = by.is_none_or(|by| by == last.rules);
+        if last.timestamp > published && ours && is_of_use(&last, state) {
             views.send_replace(history.view(&last).map(Arc::new));
         }
     }
@@ -51,9 +54,20 @@ fn curate(
             history.apply(&entry);
             if let Event::Epoch { timestamp, .. } = entry.event {
                 state.epoch_was(timestamp);
-                let view = history.last_epoch().and_then(|epoch| history.view(epoch));
-                views.send_replace(view.map(Arc::new));
+                // A copied one may be older than what is served, where another collector's clock is behind.
+                let published = state.latest().load().as_ref().map_or(0, |snapshot| snapshot.epoch.timestamp);
+                let useful = history.last_epoch().filter(|epoch| is_of_use(epoch, state) && timestamp > published);
+                if let Some(view) = useful.and_then(|epoch| history.view(epoch)) {
+                    views.send_replace(Some(Arc::new(view)));
+                }
             }
         }
     }
+}
+
+/// Whether wallets still apply this epoch's snapshot, and this version knows how to cut it.
+fn is_of_use(epoch: &Epoch, state: &State) -> bool {
+    let known = epoch.rules.version == RULES_VERSION;
+    state.rules_are_known(known);
+    known && state.clock().now().secs().saturating_sub(epoch.timestamp) <= USELESS_AFTER_S
 }

@@ -2,32 +2,37 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bitcoin::Network;
 use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::gossip::collector::{self, Collector};
-use crate::gossip::funding::ProverStatus;
-use crate::gossip::{Clock, PeerState, UnixMs};
-use crate::http::{EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource};
-use crate::journal::writer;
+use crate::gossip::{Clock, PeerAddress, PeerState, UnixMs};
+use crate::http::{
+    ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
+};
+use crate::journal::link::{Health, Role};
+use crate::journal::{Seq, writer};
 use crate::snapshot::{Blocked, Circumstances, Decision, Interval, Latest};
 
-/// A snapshot is late when the next one is overdue by this much.
-const LATE_AFTER: Duration = Duration::from_secs(30);
+mod problem;
 
 /// See the module's words.
 pub(super) struct State {
     network: Network,
     interval: Interval,
     proofs: bool,
+    /// How long the archive's writer may be silent.
+    lease: Duration,
     clock: Arc<dyn Clock>,
     latest: Latest,
-    collector: OnceLock<Collector>,
-    journal: OnceLock<watch::Receiver<writer::Status>>,
+    collector: ArcSwapOption<Collector>,
+    journal: ArcSwapOption<watch::Receiver<writer::Status>>,
+    archive: ArcSwapOption<watch::Receiver<Health>>,
     /// The newest epoch's timestamp; 0 before the first.
     last_epoch: AtomicU32,
     storage_full: Arc<AtomicBool>,
@@ -40,6 +45,8 @@ pub(super) struct State {
 struct Told {
     blocked: Option<Blocked>,
     publication: Option<String>,
+    /// The newest epoch was cut by rules that this version does not know.
+    strange_rules: bool,
 }
 
 impl State {
@@ -48,10 +55,12 @@ impl State {
             network: config.network,
             interval: config.interval,
             proofs: config.bitcoind.rest_url.is_some(),
+            lease: config.database.as_ref().map(|database| database.lease).unwrap_or_default(),
             clock,
             latest,
-            collector: OnceLock::new(),
-            journal: OnceLock::new(),
+            collector: ArcSwapOption::empty(),
+            journal: ArcSwapOption::empty(),
+            archive: ArcSwapOption::empty(),
             last_epoch: AtomicU32::new(0),
             storage_full: Arc::default(),
             left_out: AtomicU64::new(0),
@@ -76,12 +85,24 @@ impl State {
         Arc::clone(&self.storage_full)
     }
 
+    /// At the start of a run.
     pub fn journal_is(&self, status: watch::Receiver<writer::Status>) {
-        let _ = self.journal.set(status); // said once, at the start
+        self.journal.store(Some(Arc::new(status)));
     }
 
-    pub fn collector_is(&self, collector: Collector) {
-        let _ = self.collector.set(collector); // said once, at the start
+    /// At the start of a run; a replica has none.
+    pub fn collector_is(&self, collector: Option<Arc<Collector>>) {
+        self.collector.store(collector);
+    }
+
+    /// At the start of a run.
+    pub fn archive_is(&self, health: Option<watch::Receiver<Health>>) {
+        self.archive.store(health.map(Arc::new));
+    }
+
+    /// Whether this version knows the rules of the newest epoch.
+    pub fn rules_are_known(&self, known: bool) {
+        self.told().strange_rules = !known;
     }
 
     /// An epoch was cut.
@@ -91,13 +112,14 @@ impl State {
 
     /// Whether the journal has no room; tells the collector, too.
     pub fn has_no_room(&self) -> bool {
-        let full = self.journal.get().is_some_and(|status| status.borrow().storage_full.is_some());
+        let journal = self.journal.load();
+        let full = journal.as_ref().is_some_and(|status| status.borrow().storage_full.is_some());
         self.storage_full.store(full, Ordering::Relaxed);
         full
     }
 
     pub fn circumstances(&self) -> Circumstances {
-        let collector = self.collector.get().map(Collector::status).unwrap_or_default();
+        let collector = self.collector_status();
         let last_epoch = Some(self.last_epoch.load(Ordering::SeqCst)).filter(|epoch| *epoch != 0);
         Circumstances { last_epoch, synced: collector.trusted, last_heard: collector.last_heard.map(UnixMs::secs) }
     }
@@ -123,41 +145,25 @@ impl State {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What an operator should know, the most urgent first; in one sentence.
-    fn problem(&self, collector: &collector::Status, prover: Option<&ProverStatus>, now: UnixMs) -> Option<String> {
-        if self.has_no_room() {
-            return Some("the disk is full: nothing new is accepted until there is room in data_dir".into());
-        }
-        let told = self.told();
-        if let Some(error) = &told.publication {
-            return Some(format!("the last good snapshot stays up: {error}"));
-        }
-        if let Some(trouble) = prover.and_then(ProverStatus::trouble) {
-            return Some(trouble);
-        }
-        match told.blocked {
-            Some(blocked @ (Blocked::Deaf | Blocked::ClockBehind { .. })) => return Some(blocked.to_string()),
-            _ if collector.connected_peers == 0 => return Some(self.why_no_peer().into()),
-            Some(blocked) => return Some(blocked.to_string()),
-            None => {}
-        }
-        let overdue = self.interval.as_duration() + LATE_AFTER;
-        let age = |epoch: u32| now.since(UnixMs(u64::from(epoch) * 1000));
-        let late = self.latest.load().as_ref().is_some_and(|snapshot| age(snapshot.epoch.timestamp) > overdue);
-        late.then(|| "the snapshot is older than the interval: the machine may be too slow for it".into())
+    fn collector_status(&self) -> collector::Status {
+        self.collector.load().as_ref().map(|collector| collector.status()).unwrap_or_default()
     }
 
-    fn why_no_peer(&self) -> &'static str {
-        let rows = self.collector.get().map(Collector::peers).unwrap_or_default();
-        if rows.iter().all(|(_, state)| *state == PeerState::Connecting) {
-            return "connecting to the peers";
-        }
-        "no peer is connected: check the peers and the network"
+    fn health(&self) -> Option<Health> {
+        self.archive.load().as_ref().map(|health| health.borrow().clone())
+    }
+
+    fn journal_status(&self) -> writer::Status {
+        self.journal.load().as_ref().map(|status| *status.borrow()).unwrap_or_default()
+    }
+
+    pub(super) fn peer_rows(&self) -> Vec<(PeerAddress, PeerState)> {
+        self.collector.load().as_ref().map(|collector| collector.peers()).unwrap_or_default()
     }
 
     fn peers(&self) -> Vec<PeerStatus> {
-        let rows = self.collector.get().map(Collector::peers).unwrap_or_default();
-        let row = |(address, state): (crate::gossip::PeerAddress, PeerState)| PeerStatus {
+        let rows = self.peer_rows();
+        let row = |(address, state): (PeerAddress, PeerState)| PeerStatus {
             node_id: address.node_id.to_string(),
             address: address.socket(),
             state: match state {
@@ -174,20 +180,19 @@ impl State {
 impl StatusSource for State {
     fn status(&self) -> Status {
         let now = self.clock.now();
-        let collector = self.collector.get().map(Collector::status).unwrap_or_default();
-        let prover = self.collector.get().and_then(Collector::prover);
+        let collector = self.collector_status();
+        let prover = self.collector.load().as_ref().and_then(|collector| collector.prover());
         let latest = self.latest.load_full();
+        let (health, journal) = (self.health(), self.journal_status());
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             network: self.network.to_string(),
             ready: latest.is_some(),
-            problem: self.problem(&collector, prover.as_ref(), now),
+            problem: self.problem(&collector, prover.as_ref(), health.as_ref(), now),
             epoch: latest.map(|snapshot| EpochStatus::of(&snapshot, now)),
             left_out: self.left_out.load(Ordering::Relaxed),
-            journal: JournalStatus {
-                last_seq: self.journal.get().map(|status| status.borrow().last_seq).unwrap_or_default(),
-            },
-            archive: (),
+            archive: health.map(|health| archive_status(&health, journal.last_seq, now)),
+            journal: JournalStatus { last_seq: journal.last_seq },
             peers: self.peers(),
             proofs: ProofStatus { required: self.proofs, pending: collector.waiting_channels as u64 },
             messages: MessageCounts {
@@ -199,6 +204,24 @@ impl StatusSource for State {
             },
         }
     }
+}
+
+fn archive_status(health: &Health, journal: Seq, now: UnixMs) -> ArchiveStatus {
+    let Health { role, term, connected, last_seq, .. } = *health;
+    let lag = last_seq.map(|last_seq| match role {
+        Role::Writer => {
+            let waiting = health.waiting_since.map_or(0, |since| now.since(since).as_secs());
+            (journal.0.saturating_sub(last_seq.0), waiting)
+        }
+        Role::StandBy | Role::Replica => {
+            let since = health.up_to_date.map_or(0, |at| at.elapsed().as_secs());
+            let lag_entries = last_seq.0.saturating_sub(journal.0);
+            // One that is cut off cannot know how much there is: the time tells.
+            (lag_entries, if connected && lag_entries == 0 { 0 } else { since })
+        }
+    });
+    let (lag_entries, lag_seconds) = lag.unzip();
+    ArchiveStatus { role, term, connected, last_seq, lag_entries, lag_seconds }
 }
 
 fn refused(collector: &collector::Status) -> BTreeMap<String, u64> {

@@ -8,7 +8,7 @@
 //! Two roles can log in: `postgres`, the superuser, by the Unix socket without a password (that is how [`Cluster::sql`]
 //! works), and `rgsd`, with the password [`PASSWORD`], who owns the databases.
 
-#![allow(dead_code)] // Each test binary uses its part of it.
+#![allow(dead_code, unused_imports)] // Each test binary uses its part of it.
 
 #[path = "postgres/certificates.rs"]
 mod certificates;
@@ -158,6 +158,16 @@ impl Cluster {
         });
         let before = self.postmaster.lock().expect("no panic while locked").replace(child);
         assert!(before.is_none(), "it was not stopped");
+    }
+
+    /// Stops it, and starts it as a hot standby: it goes on from its own log, for ever. Wants `wal_level = replica`.
+    pub fn become_standby(&self) {
+        self.sql("CHECKPOINT");
+        self.stop_immediate();
+        let signal = self.dir.join("data/standby.signal");
+        File::create(&signal).expect("created");
+        give_to_postgres(&signal);
+        self.start_again();
     }
 
     /// Stops the clock for it: it keeps its connections, and answers nothing until [`thaw`](Self::thaw).

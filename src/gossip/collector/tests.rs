@@ -40,16 +40,6 @@ fn proven(network: &Network, claim: &Claim) -> Settled {
     Settled { id: claim.id, verdict: Verdict::Proven { capacity_sat: network.channels()[index].capacity_sat } }
 }
 
-/// The bytes of a message; `None` of what we found out ourselves.
-fn wire(fact: &Fact) -> Option<&[u8]> {
-    match fact {
-        Fact::Channel { announcement, .. } => Some(announcement.wire()),
-        Fact::Update(update) => Some(update.wire()),
-        Fact::Node(node) => Some(node.wire()),
-        Fact::Proof { .. } | Fact::Closed { .. } | Fact::SyncCompleted { .. } => None,
-    }
-}
-
 fn sorted(messages: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<Vec<u8>> {
     let mut messages: Vec<_> = messages.into_iter().map(|message| message.as_ref().to_vec()).collect();
     messages.sort();
@@ -78,7 +68,7 @@ impl Journal {
     }
 
     fn messages(&self) -> Vec<Vec<u8>> {
-        sorted(self.entries().iter().filter_map(|(_, fact)| wire(fact)))
+        sorted(self.entries().iter().filter_map(|(_, fact)| fact.message()))
     }
 }
 
@@ -136,7 +126,7 @@ async fn whoever_takes_over_journals_what_the_leader_lacked_and_nothing_twice() 
 
     let next = network.next_update(at(60));
     collector.offer(vec![next.to_vec()]).await.expect("it takes it");
-    assert_eq!(journal.entries().last().and_then(|(_, fact)| wire(fact)), Some(&next[..]), "at once, now");
+    assert_eq!(journal.entries().last().and_then(|(_, fact)| fact.message()), Some(&next[..]), "at once, now");
     collector.lead().await.expect("it leads already");
     assert_eq!(journal.entries().len(), dump.len() + 1 + 1);
     tasks.stop().cancel();

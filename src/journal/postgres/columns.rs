@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::anyhow;
+use anyhow::{Context, ensure};
 use bytes::BytesMut;
 use tokio_postgres::Row;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -39,8 +39,11 @@ pub(super) const TYPES: [Type; 16] = [
     Type::BYTEA,
 ];
 
-/// The columns that [`entry`] reads.
-pub(super) const READ: &str = "seq, seen, kind, body";
+/// The columns that [`entry`] reads. A body is never fetched that is longer than any that was written: a capacity in
+/// 8 bytes, and a message of 65,535.
+pub(super) const READ: &str = "seq, seen, kind, CASE WHEN octet_length(body) <= 65543 THEN body END AS body";
+/// The kind of a closing; `codec` has the table.
+pub(super) const CLOSING: i16 = 5;
 
 /// The last millisecond that a timestamptz holds, in the year 294276.
 const LAST_MS: u64 = 9_224_318_015_999_999;
@@ -70,9 +73,8 @@ impl<'a> Columns<'a> {
     /// The entry as a row.
     pub(super) fn of(entry: &'a Entry) -> Self {
         let (kind, body) = codec::encode(&entry.event);
-        let seen = UnixMs(entry.seen.0.min(LAST_MS));
-        let mut columns =
-            Self { seq: bigint(entry.seq.0), seen: time(seen), kind: kind.into(), body, ..Self::default() };
+        let seen = moment(entry.seen);
+        let mut columns = Self { seq: bigint(entry.seq.0), seen, kind: kind.into(), body, ..Self::default() };
         if let Event::Fact(fact) = &entry.event {
             columns.fill(fact);
         }
@@ -89,7 +91,7 @@ impl<'a> Columns<'a> {
             Fact::Update(update) => {
                 let policy = update.policy();
                 self.scid = Some(bits(update.scid()));
-                self.message_timestamp = time(UnixMs(u64::from(update.timestamp()) * 1000));
+                self.message_timestamp = moment(UnixMs(u64::from(update.timestamp()) * 1000));
                 self.htlc_minimum_msat = Some(bigint(policy.htlc_minimum_msat));
                 self.htlc_maximum_msat = Some(bigint(policy.htlc_maximum_msat));
                 self.fee_base_msat = Some(policy.fee_base_msat.into());
@@ -99,7 +101,7 @@ impl<'a> Columns<'a> {
                 self.disabled = Some(!policy.enabled);
             }
             Fact::Node(node) => {
-                self.message_timestamp = time(UnixMs(u64::from(node.timestamp()) * 1000));
+                self.message_timestamp = moment(UnixMs(u64::from(node.timestamp()) * 1000));
                 self.node_id_1 = Some(NodeBytes(node.node_id()));
             }
             Fact::Proof { scid, capacity_sat } => {
@@ -138,19 +140,24 @@ impl<'a> Columns<'a> {
 pub(super) fn entry(row: &Row) -> anyhow::Result<Entry> {
     let seq = Seq(unsigned(row, 0)?);
     let seen: SystemTime = row.try_get(1).map_err(explain)?;
-    let (kind, body): (i16, &[u8]) = (row.try_get(2).map_err(explain)?, row.try_get(3).map_err(explain)?);
-    let seen = seen.duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_millis()).ok());
-    let seen = seen.ok_or_else(|| anyhow!("seen before 1970"));
-    let event = codec::decode(kind.into(), body).map_err(anyhow::Error::from);
-    match (seen, event) {
-        (Ok(seen), Ok(event)) => Ok(Entry { seq, seen: UnixMs(seen), event }),
-        (Err(error), _) | (_, Err(error)) => Err(damaged(&format!("entry {seq}: {error}", seq = seq.0))),
-    }
+    let (kind, body): (i16, Option<&[u8]>) = (row.try_get(2).map_err(explain)?, row.try_get(3).map_err(explain)?);
+    let event = sound(seq, seen, kind, body).map_err(|why| damaged(&format!("entry {}: {why}", seq.0)));
+    event.map(|(seen, event)| Entry { seq, seen, event })
 }
 
-/// A moment as PostgreSQL's driver takes it; none beyond what this machine can express.
-fn time(ms: UnixMs) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(Duration::from_millis(ms.0))
+/// When it was seen and what it says, or why no version of this code wrote it.
+fn sound(seq: Seq, seen: SystemTime, kind: i16, body: Option<&[u8]>) -> anyhow::Result<(UnixMs, Event)> {
+    ensure!(seq > Seq(0), "the first one has number 1");
+    let seen = seen.duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_millis()).ok());
+    let seen = seen.filter(|ms| *ms <= LAST_MS).context("seen before 1970, or at no moment that there is")?;
+    let body = body.context("longer than any message")?;
+    Ok((UnixMs(seen), codec::decode(kind.into(), body)?))
+}
+
+/// A moment as PostgreSQL's driver takes it: the last one that PostgreSQL can tell for those after it, none beyond what
+/// this machine can express.
+pub(super) fn moment(ms: UnixMs) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(ms.0.min(LAST_MS)))
 }
 
 /// The id's 64 bits, its first as the sign.

@@ -11,9 +11,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::errors::{code, damaged, explain, is_lock_timeout};
-use super::{Archive, Term, bigint};
+use super::{Archive, bigint};
 use crate::gossip::UnixMs;
-use crate::journal::{CollectorId, Seq};
+use crate::journal::{CollectorId, Seq, Term};
 
 /// How long anything here waits for a lock, and keeps others waiting behind it.
 pub(super) const SHORT_LOCK: Duration = Duration::from_millis(250);
@@ -38,6 +38,8 @@ pub(super) struct Days {
     /// So many batches pass before the next try, and so many after that one.
     pass: u32,
     next_pass: u32,
+    /// Whether it was said that the day cannot turn.
+    warned: bool,
 }
 
 /// The partition that is open at its end.
@@ -67,7 +69,7 @@ impl Days {
             return Ok(());
         }
         match self.try_turn(archive, term, holder, after, day).await {
-            Ok(()) => Ok((self.pass, self.next_pass) = (0, 0)),
+            Ok(()) => Ok((self.pass, self.next_pass, self.warned) = (0, 0, false)),
             // The old partition will do.
             Err(error) if self.open.is_some() && code(&error).is_some() => {
                 archive.rollback().await?;
@@ -75,7 +77,7 @@ impl Days {
                 self.pass = self.next_pass;
                 if is_lock_timeout(&error) {
                     tracing::debug!("the archive's day cannot turn while somebody reads; trying again later");
-                } else {
+                } else if !std::mem::replace(&mut self.warned, true) {
                     tracing::warn!("the archive's day cannot turn, trying again later: {error:#}");
                 }
                 Ok(())

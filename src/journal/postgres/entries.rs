@@ -6,9 +6,10 @@ use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
 
 use super::columns::{self, Columns};
-use super::errors::explain;
-use super::{Archive, Term, bigint};
-use crate::journal::{CollectorId, Entry, Event, Seq};
+use super::days::Days;
+use super::errors::{damaged, explain};
+use super::{Archive, bigint};
+use crate::journal::{CollectorId, Entry, Event, Seq, Term};
 
 /// What became of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,23 +34,36 @@ impl Archive {
         let mut days = std::mem::take(&mut self.days);
         let shipped = self
             .bounded(async {
-                if let Some(first) = entries.first() {
-                    days.turn(self, term, holder, after, first.seen).await?;
-                }
-                self.begin().await?;
-                if !self.advance(term, holder, after, entries).await? {
-                    self.rollback().await?;
-                    return Ok(Shipped::Overtaken);
-                }
-                self.copy(entries).await?;
-                self.commit().await?;
-                Ok(Shipped::Done)
+                let shipped = self.ship_in(&mut days, term, holder, after, entries).await;
+                self.end_stuck_after(shipped).await
             })
             .await?;
         if shipped == Shipped::Done {
             self.days = days;
         }
         Ok(shipped)
+    }
+
+    async fn ship_in(
+        &self,
+        days: &mut Days,
+        term: Term,
+        holder: CollectorId,
+        after: Seq,
+        entries: &[Entry],
+    ) -> anyhow::Result<Shipped> {
+        if let Some(first) = entries.first() {
+            days.turn(self, term, holder, after, first.seen).await?;
+        }
+        // Leaves time to end a stuck session.
+        self.begin_waiting(self.timeout / 2).await?;
+        if !self.advance(term, holder, after, entries).await? {
+            self.rollback().await?;
+            return Ok(Shipped::Overtaken);
+        }
+        self.copy(entries).await?;
+        self.commit().await?;
+        Ok(Shipped::Done)
     }
 
     /// At most `limit` of the entries after `after`, in order; an empty page at the end.
@@ -59,7 +73,8 @@ impl Archive {
         let params = [(&bigint(after.0) as _, Type::INT8), (&limit as _, Type::INT8)];
         self.bounded(async {
             let rows = self.query(&statement, &params).await?;
-            rows.iter().map(columns::entry).collect()
+            let entries = rows.iter().map(columns::entry).collect::<anyhow::Result<Vec<_>>>()?;
+            ascending(after, &entries).map(|()| entries)
         })
         .await
     }
@@ -106,4 +121,16 @@ impl Archive {
         writer.finish().await.map_err(explain)?;
         Ok(())
     }
+}
+
+/// Whoever copies a page counts on it.
+fn ascending(after: Seq, entries: &[Entry]) -> anyhow::Result<()> {
+    let mut last = after;
+    for entry in entries {
+        if entry.seq <= last {
+            return Err(damaged(&format!("entry {} comes after entry {}", entry.seq.0, last.0)));
+        }
+        last = entry.seq;
+    }
+    Ok(())
 }

@@ -1,7 +1,10 @@
 //! What PostgreSQL's errors mean for whoever runs the service.
 
 use anyhow::anyhow;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
+
+const READ_ONLY: &str = "this database can only be read: point database.url to the primary server, or add \
+    target_session_attrs=read-write";
 
 /// Puts before an error what to do about it, where that is known.
 pub(super) fn explain(error: impl Into<anyhow::Error>) -> anyhow::Error {
@@ -9,6 +12,15 @@ pub(super) fn explain(error: impl Into<anyhow::Error>) -> anyhow::Error {
     match code(&error).and_then(remedy) {
         Some(remedy) => error.context(remedy),
         None => error.context("PostgreSQL did not do what it was asked"),
+    }
+}
+
+/// The same for the beginning of a transaction that writes: a server that is a copy of another refuses that as a feature
+/// that it does not have.
+pub(super) fn explain_begin(error: tokio_postgres::Error) -> anyhow::Error {
+    match error.code() {
+        Some(&SqlState::FEATURE_NOT_SUPPORTED) => anyhow::Error::from(error).context(READ_ONLY),
+        _ => explain(error),
     }
 }
 
@@ -25,9 +37,29 @@ pub(super) fn is_lock_timeout(error: &anyhow::Error) -> bool {
     code(error) == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
+/// Whether the server, or this role on it, can only be read.
+pub(super) fn is_read_only(error: &anyhow::Error) -> bool {
+    let codes = [
+        &SqlState::INSUFFICIENT_PRIVILEGE,
+        &SqlState::READ_ONLY_SQL_TRANSACTION,
+        &SqlState::FEATURE_NOT_SUPPORTED, // see `explain_begin`
+    ];
+    code(error).is_some_and(|code| codes.contains(&code))
+}
+
+/// Whether the server refused the statement, and the connection goes on.
+pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
+    let ends = |said: &DbError| matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+    said(error).is_some_and(|said| !ends(said))
+}
+
 /// The server's own code for what went wrong; none if it was the connection that failed.
 pub(super) fn code(error: &anyhow::Error) -> Option<&SqlState> {
-    error.chain().find_map(|cause| cause.downcast_ref::<DbError>()).map(DbError::code)
+    said(error).map(DbError::code)
+}
+
+fn said(error: &anyhow::Error) -> Option<&DbError> {
+    error.chain().find_map(|cause| cause.downcast_ref())
 }
 
 fn remedy(code: &SqlState) -> Option<&'static str> {
@@ -36,10 +68,7 @@ fn remedy(code: &SqlState) -> Option<&'static str> {
             "the database role lacks a right: make it the owner of the schema rgsd and of what is in it, \
              or, where the schema is missing, GRANT CREATE ON DATABASE to it"
         }
-        SqlState::READ_ONLY_SQL_TRANSACTION => {
-            "this database can only be read: point database.url to the primary server, or add \
-             target_session_attrs=read-write"
-        }
+        SqlState::READ_ONLY_SQL_TRANSACTION => READ_ONLY,
         SqlState::QUERY_CANCELED => {
             "PostgreSQL broke a statement off: raise statement_timeout for the role (ALTER ROLE … SET statement_timeout)"
         }

@@ -12,12 +12,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::errors::{damaged, explain, is_lock_timeout};
+use super::offered::FITS;
 use super::{Archive, bigint, unsigned};
-use crate::journal::{CollectorId, JournalId, Seq};
-
-/// The number of a writer's term; 1 for the first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Term(pub u64);
+use crate::journal::{CollectorId, JournalId, Seq, Term, is_epoch_offset_s};
 
 /// What a new archive starts with.
 #[derive(Clone, Debug)]
@@ -26,6 +23,8 @@ pub struct Founding {
     pub network: Network,
     /// The first writer.
     pub holder: CollectorId,
+    /// The first term: 1, but for a journal that had an archive before this one.
+    pub term: Term,
     /// How many seconds past the aligned time its epochs are stamped.
     pub epoch_offset_s: u32,
 }
@@ -54,9 +53,12 @@ pub struct Standing {
 }
 
 /// The columns that [`standing`] reads.
-const COLUMNS: &str = "journal_id, network, last_seq, last_epoch, term, holder, renewals,
-    epoch_offset_s::bigint AS epoch_offset_s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
-    EXISTS (SELECT FROM rgsd.offered)";
+fn columns() -> String {
+    format!(
+        "journal_id, network, last_seq, last_epoch, term, holder, renewals, epoch_offset_s::bigint AS epoch_offset_s,
+         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, EXISTS (SELECT FROM rgsd.offered WHERE {FITS})"
+    )
+}
 
 impl Archive {
     /// The archive's row; none in a new archive. One round trip, and no locks.
@@ -70,7 +72,7 @@ impl Archive {
             self.begin().await?;
             let statement = "WITH founded AS (
                     INSERT INTO rgsd.archive (journal_id, network, last_seq, term, holder, renewals, epoch_offset_s)
-                    VALUES ($1, $2, 0, 1, $3, 0, $4) ON CONFLICT DO NOTHING RETURNING *
+                    VALUES ($1, $2, 0, $5, $3, 0, $4) ON CONFLICT DO NOTHING RETURNING *
                 )
                 INSERT INTO rgsd.term (term, holder, after_seq, epoch_offset_s)
                 SELECT term, holder, last_seq, epoch_offset_s FROM founded";
@@ -79,6 +81,7 @@ impl Archive {
                 (&founding.network.to_string() as _, Type::TEXT),
                 (&&founding.holder.0[..] as _, Type::BYTEA),
                 (&offset(founding.epoch_offset_s) as _, Type::INT4),
+                (&bigint(founding.term.0) as _, Type::INT8),
             ];
             self.query(statement, &params).await?;
             let standing = self.looked().await?;
@@ -91,17 +94,35 @@ impl Archive {
     /// A sign of life from the writer. None: it was overtaken.
     pub async fn renew(&mut self, term: Term, holder: CollectorId) -> anyhow::Result<Option<Standing>> {
         self.bounded(async {
-            self.begin().await?;
-            let statement = format!(
-                "UPDATE rgsd.archive SET renewals = renewals + 1, renewed = clock_timestamp()
-                 WHERE term = $1 AND holder = $2 RETURNING {COLUMNS}"
-            );
-            let params = [(&bigint(term.0) as _, Type::INT8), (&&holder.0[..] as _, Type::BYTEA)];
-            let row = self.query_opt(&statement, &params).await?;
-            self.commit().await?;
-            row.as_ref().map(standing).transpose()
+            let renewed = self.renewed(term, holder).await;
+            self.end_stuck_after(renewed).await
         })
         .await
+    }
+
+    async fn renewed(&self, term: Term, holder: CollectorId) -> anyhow::Result<Option<Standing>> {
+        // Leaves time to end a stuck session.
+        self.begin_waiting(self.timeout / 2).await?;
+        let statement = format!(
+            "UPDATE rgsd.archive SET renewals = renewals + 1, renewed = clock_timestamp()
+             WHERE term = $1 AND holder = $2 RETURNING {}",
+            columns()
+        );
+        let params = [(&bigint(term.0) as _, Type::INT8), (&&holder.0[..] as _, Type::BYTEA)];
+        let row = self.query_opt(&statement, &params).await?;
+        self.commit().await?;
+        row.as_ref().map(standing).transpose()
+    }
+
+    /// Where the writer's own row was locked for so long: a session of ours whose connection was lost without the
+    /// server's noticing would hold it until TCP gives up, in hours. One that has held it for longer than the time-out,
+    /// after which whoever opened it has given up, is ended. The failure stays one, and the next call works.
+    pub(super) async fn end_stuck_after<T>(&self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+        if outcome.as_ref().is_err_and(is_lock_timeout) {
+            self.rollback().await?;
+            self.end_stuck_writers(self.timeout).await?;
+        }
+        outcome
     }
 
     /// Begins the next term if the row is still as `watched`: neither renewed nor written to. None if it is not.
@@ -137,7 +158,7 @@ impl Archive {
     }
 
     async fn looked(&self) -> anyhow::Result<Option<Standing>> {
-        let row = self.query_opt(&format!("SELECT {COLUMNS} FROM rgsd.archive"), &[]).await?;
+        let row = self.query_opt(&format!("SELECT {} FROM rgsd.archive", columns()), &[]).await?;
         row.as_ref().map(standing).transpose()
     }
 
@@ -158,7 +179,8 @@ impl Archive {
                 INSERT INTO rgsd.term (term, holder, after_seq, epoch_offset_s)
                 SELECT term, holder, last_seq, epoch_offset_s FROM archive
             )
-            SELECT {COLUMNS} FROM archive"
+            SELECT {} FROM archive",
+            columns()
         );
         let params = [
             (&bigint(watched.term.0) as _, Type::INT8),
@@ -172,8 +194,8 @@ impl Archive {
         row.as_ref().map(standing).transpose()
     }
 
-    /// Ends the sessions of our role that hold a writer's lock on the archive in a transaction older than `lease`.
-    async fn end_stuck_writers(&self, lease: Duration) -> anyhow::Result<()> {
+    /// Ends the sessions of our role that hold a writer's lock on the archive in a transaction older than `age`.
+    async fn end_stuck_writers(&self, age: Duration) -> anyhow::Result<()> {
         let statement = "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity AS activity
             WHERE datname = current_database() AND usename = session_user AND pid <> pg_backend_pid()
                 AND xact_start < clock_timestamp() - $1 * interval '1 second'
@@ -183,12 +205,12 @@ impl Archive {
                         AND mode <> 'AccessShareLock'
                         AND relation IN (SELECT 'rgsd.archive'::regclass UNION SELECT 'rgsd.entry'::regclass
                             UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = 'rgsd.entry'::regclass))";
-        let rows = self.query(statement, &[(&lease.as_secs_f64(), Type::FLOAT8)]).await?;
+        let rows = self.query(statement, &[(&age.as_secs_f64(), Type::FLOAT8)]).await?;
         let ended: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(explain)?;
         if ended == 0 {
             bail!("another session keeps the row of rgsd.archive locked: see pg_locks, and end it");
         }
-        tracing::warn!(ended, "ended the archive's former writer, which held the archive without getting on");
+        tracing::info!(ended, "ended a session that held the archive without getting on");
         Ok(())
     }
 }
@@ -199,6 +221,10 @@ fn standing(row: &Row) -> anyhow::Result<Standing> {
         bytes.try_into().map_err(|_| damaged("an id is not 16 bytes long"))
     };
     let last_epoch: Option<i64> = row.try_get(3).map_err(explain)?;
+    let epoch_offset_s = unsigned(row, 7)?;
+    if !is_epoch_offset_s(epoch_offset_s) {
+        return Err(damaged(&format!("epoch_offset_s is {epoch_offset_s}")));
+    }
     Ok(Standing {
         journal: JournalId(id(0)?),
         network: row.try_get(1).map_err(explain)?,
@@ -207,7 +233,7 @@ fn standing(row: &Row) -> anyhow::Result<Standing> {
         term: Term(unsigned(row, 4)?),
         holder: CollectorId(id(5)?),
         renewals: unsigned(row, 6)?,
-        epoch_offset_s: unsigned(row, 7)?,
+        epoch_offset_s,
         now: Duration::from_micros(unsigned(row, 8)?),
         offered: row.try_get(9).map_err(explain)?,
     })

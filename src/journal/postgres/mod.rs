@@ -1,11 +1,11 @@
 //! The archive: a copy of the journal in a remote PostgreSQL, under the journal's own numbers.
 //!
-//! Owns everything that is said to the database, given a connection: the tables and their migrations ([`Archive::open`]),
-//! the row that is the journal's identity and the writer's lease ([`Standing`]), the entries, and what an overtaken
-//! writer offers. Promises that every operation ends within [`Archive`]'s time-out, that each change is one
-//! transaction, which a writer whose term is over cannot commit, and that nothing outlives a transaction on the
-//! server's side, so that it works through pgbouncer in transaction mode. Knows neither how one connects nor when to
-//! do what.
+//! Owns how the database is named ([`dsn`]) and connected to ([`connect()`]), and everything that is then said to it:
+//! the tables and their migrations ([`Archive::open`]), the row that is the journal's identity and the writer's lease
+//! ([`Standing`]), the entries, and what an overtaken writer offers. Promises that every operation ends within
+//! [`Archive`]'s time-out, that each change is one transaction, which a writer whose term is over cannot commit, and
+//! that nothing outlives a transaction on the server's side, so that it works through pgbouncer in transaction mode.
+//! Does not know when to do what.
 //!
 //! After an error the connection is in no known state: drop the [`Archive`], connect again, and [`Archive::look`].
 
@@ -16,19 +16,25 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 mod columns;
+mod connect;
 mod days;
+pub mod dsn;
 mod entries;
 mod errors;
+mod explain;
 mod lease;
 mod offered;
 mod retention;
 mod schema;
+mod uri;
+mod wire;
 
+pub use connect::{ConnectError, Settings, connect};
+pub use dsn::DatabaseUrl;
 pub use entries::Shipped;
-pub use lease::{Founding, Standing, Term};
+pub use lease::{Founding, Standing};
 pub use retention::Retained;
-
-use errors::explain;
+pub use wire::Wire;
 
 /// One connection's view of the archive.
 pub struct Archive {
@@ -38,6 +44,9 @@ pub struct Archive {
     /// What this connection knows of the current day's partition.
     days: days::Days,
 }
+
+/// For how long a transaction outlives a client that TCP cannot reach, at most.
+const MOST_UNHEARD: Duration = Duration::from_secs(30);
 
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -52,9 +61,15 @@ impl Archive {
     }
 
     /// Asks the server to tell of new entries on the channel `rgsd`, with the last one's number. A hint, no promise:
-    /// through pgbouncer it never comes.
+    /// through pgbouncer it never comes, and a server that refuses (a hot standby must) is one that never tells.
     pub async fn listen(&mut self) -> anyhow::Result<()> {
-        self.bounded(self.execute("LISTEN rgsd")).await
+        match self.bounded(self.execute("LISTEN rgsd")).await {
+            Err(error) if errors::is_refusal(&error) => {
+                tracing::debug!("the archive does not tell of new entries, and is looked at instead: {error:#}");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Gives the work as long as one operation may take.
@@ -73,15 +88,21 @@ impl Archive {
         self.begin_waiting(self.timeout).await
     }
 
-    /// Begins a transaction that waits `lock_timeout` for a lock.
+    /// Begins a transaction that waits `lock_timeout` for a lock. Its keepalives let the server notice a client that is
+    /// gone while it waits for it, or for copied rows, and not only when TCP gives up, in hours.
     async fn begin_waiting(&self, lock_timeout: Duration) -> anyhow::Result<()> {
         let (lock_ms, idle_ms) = (lock_timeout.as_millis().max(1), self.timeout.as_millis().max(1));
-        self.execute(&format!(
+        let unheard_ms = self.timeout.min(MOST_UNHEARD).as_millis().max(1);
+        let statements = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
              SET LOCAL lock_timeout = {lock_ms};
-             SET LOCAL idle_in_transaction_session_timeout = {idle_ms}"
-        ))
-        .await
+             SET LOCAL idle_in_transaction_session_timeout = {idle_ms};
+             SET LOCAL tcp_keepalives_idle = 5;
+             SET LOCAL tcp_keepalives_interval = 2;
+             SET LOCAL tcp_keepalives_count = 3;
+             SET LOCAL tcp_user_timeout = {unheard_ms}"
+        );
+        self.client.batch_execute(&statements).await.map_err(errors::explain_begin)
     }
 
     async fn commit(&self) -> anyhow::Result<()> {
@@ -94,15 +115,15 @@ impl Archive {
 
     /// One or more statements without parameters.
     async fn execute(&self, statements: &str) -> anyhow::Result<()> {
-        self.client.batch_execute(statements).await.map_err(explain)
+        self.client.batch_execute(statements).await.map_err(errors::explain)
     }
 
     async fn query(&self, statement: &str, params: &[Param<'_>]) -> anyhow::Result<Vec<Row>> {
-        self.client.query_typed(statement, params).await.map_err(explain)
+        self.client.query_typed(statement, params).await.map_err(errors::explain)
     }
 
     async fn query_opt(&self, statement: &str, params: &[Param<'_>]) -> anyhow::Result<Option<Row>> {
-        self.client.query_typed_opt(statement, params).await.map_err(explain)
+        self.client.query_typed_opt(statement, params).await.map_err(errors::explain)
     }
 }
 
@@ -113,7 +134,7 @@ fn bigint(number: u64) -> i64 {
 
 /// A number that is never negative.
 fn unsigned<T: TryFrom<i64>>(row: &Row, column: usize) -> anyhow::Result<T> {
-    let value: i64 = row.try_get(column).map_err(explain)?;
+    let value: i64 = row.try_get(column).map_err(errors::explain)?;
     let name = || row.columns().get(column).map_or("?", |column| column.name());
     T::try_from(value).map_err(|_| errors::damaged(&format!("{} is {value}", name())))
 }

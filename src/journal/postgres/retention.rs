@@ -3,6 +3,10 @@
 //! The long part, copying what stays, takes no lock that anybody would notice. The short part puts the copy in the
 //! place of the old partitions; it waits [`SHORT_LOCK`] for them at a time, and gives up, with nothing done, when
 //! somebody reads too long.
+//!
+//! Closings stay longer than the rest, by [`CLOSINGS_LONGER_MS`], whatever the journal holds. Somebody who reads page by
+//! page may have an announcement of a day that goes meanwhile; without the closing, which the journal forgot together with
+//! it, the channel would stand there for ever. A closing without its announcement says nothing to anybody.
 
 use std::time::Duration;
 
@@ -10,15 +14,20 @@ use anyhow::bail;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::columns::{CLOSING, moment};
 use super::days::{NAME, SHORT_LOCK, STORAGE, day};
 use super::errors::{explain, is_lock_timeout};
-use super::{Archive, Term, bigint, unsigned};
+use super::{Archive, bigint, unsigned};
 use crate::gossip::UnixMs;
-use crate::journal::{CollectorId, Seq};
+use crate::journal::{CollectorId, Seq, Term};
 
 /// How often the short part is tried, and how long the others are let through in between.
 const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long the short part may stand still: everybody waits for it.
+const SHORT_IDLE: Duration = Duration::from_secs(10);
+/// Eight days: more than anybody's reading takes.
+const CLOSINGS_LONGER_MS: u64 = 8 * 86_400_000;
 
 /// What became of a retention.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,14 +53,15 @@ impl Archive {
         Ok((bound > 0).then_some(Seq(bound)))
     }
 
-    /// Removes every entry below `bound` (from [`Archive::retention_bound`]) that is not in `kept`, if the term is
-    /// still ours. Takes as long as copying those entries takes: best on a connection of its own, with a time-out to
-    /// match.
+    /// Removes every entry below `bound` (from [`Archive::retention_bound`] for `before`) that is not in `kept`, if the
+    /// term is still ours; a closing only by a retention whose `before` is more than eight days after it was seen. Takes
+    /// as long as copying what stays takes: best on a connection of its own, with a time-out to match.
     pub async fn retain(
         &mut self,
         term: Term,
         holder: CollectorId,
         bound: Seq,
+        before: UnixMs,
         kept: &[Seq],
     ) -> anyhow::Result<Retained> {
         self.bounded(async {
@@ -60,7 +70,7 @@ impl Archive {
                 self.rollback().await?;
                 return Ok(Retained::Overtaken);
             }
-            let count = self.copy_kept(bound, kept).await?;
+            let count = self.copy_kept(bound, before, kept).await?;
             for _ in 0..TRIES {
                 self.execute("SAVEPOINT swap").await?;
                 match self.swap(term, holder, bound).await {
@@ -90,8 +100,9 @@ impl Archive {
     }
 
     /// The long part: what stays, in a table that only this transaction sees. Returns how many entries that are.
-    async fn copy_kept(&self, bound: Seq, kept: &[Seq]) -> anyhow::Result<u64> {
+    async fn copy_kept(&self, bound: Seq, before: UnixMs, kept: &[Seq]) -> anyhow::Result<u64> {
         let bound = bound.0;
+        let closed_since = moment(UnixMs(before.0.saturating_sub(CLOSINGS_LONGER_MS)));
         // The check lets the table be attached without another look at each row.
         self.execute(&format!(
             "CREATE TABLE rgsd.kept_next (
@@ -101,12 +112,16 @@ impl Archive {
         let kept: Vec<i64> = kept.iter().map(|seq| bigint(seq.0)).collect();
         let statement = format!(
             "WITH copied AS (
-                INSERT INTO rgsd.kept_next SELECT entry.* FROM rgsd.entry JOIN unnest($1) AS kept (seq) USING (seq)
+                INSERT INTO rgsd.kept_next SELECT entry.* FROM rgsd.entry JOIN (
+                    SELECT unnest($1) UNION
+                    SELECT seq FROM rgsd.entry WHERE seq < {bound} AND kind = {CLOSING} AND seen >= $2
+                ) AS kept (seq) USING (seq)
                 WHERE entry.seq < {bound} ORDER BY entry.seq RETURNING 1
             )
             SELECT count(*) FROM copied"
         );
-        let row = self.query_opt(&statement, &[(&kept, Type::INT8_ARRAY)]).await?;
+        let params = [(&kept as _, Type::INT8_ARRAY), (&closed_since as _, Type::TIMESTAMPTZ)];
+        let row = self.query_opt(&statement, &params).await?;
         let count = row.map_or(Ok(0), |row| unsigned(&row, 0))?;
         self.execute("ANALYZE rgsd.kept_next").await?;
         Ok(count)
@@ -114,7 +129,11 @@ impl Archive {
 
     /// The short part: false if the term is over.
     async fn swap(&self, term: Term, holder: CollectorId, bound: Seq) -> anyhow::Result<bool> {
-        self.execute(&format!("SET LOCAL lock_timeout = {}", SHORT_LOCK.as_millis())).await?;
+        let (lock_ms, idle_ms) = (SHORT_LOCK.as_millis(), self.timeout.min(SHORT_IDLE).as_millis().max(1));
+        self.execute(&format!(
+            "SET LOCAL lock_timeout = {lock_ms}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}"
+        ))
+        .await?;
         // In the order in which a writer takes its locks: the row, then the entries.
         if !self.is_ours(term, holder, "FOR UPDATE").await? {
             return Ok(false);

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::Archive;
-use super::errors::explain;
+use super::errors::{explain, is_read_only};
 
 mod embedded {
     refinery::embed_migrations!("sql/archive");
@@ -60,6 +60,17 @@ async fn applied(archive: &Archive) -> anyhow::Result<i32> {
 }
 
 async fn migrate(archive: &Archive) -> anyhow::Result<()> {
+    migrate_at_once(archive).await.map_err(|error| {
+        let remedy = match is_read_only(&error) {
+            true => " (for a replica, start the collector that writes the archive first)",
+            false => "",
+        };
+        error.context(format!("cannot bring the archive's tables up to date{remedy}"))
+    })
+}
+
+/// In one transaction.
+async fn migrate_at_once(archive: &Archive) -> anyhow::Result<()> {
     archive.begin().await?;
     archive.query("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await?;
     // IF NOT EXISTS would want the right to create schemas even where there is nothing to create.
@@ -70,7 +81,7 @@ async fn migrate(archive: &Archive) -> anyhow::Result<()> {
     runner.set_migration_table_name(APPLIED);
     let mut migrating = Migrating { client: &archive.client, known: runner.get_migrations().clone() };
     let report = runner.run_async(&mut migrating).await;
-    let report = report.map_err(|error| explain(error).context("cannot bring the archive's tables up to date"))?;
+    let report = report.map_err(explain)?;
     archive.commit().await?;
     if let Some(newest) = report.applied_migrations().last() {
         tracing::info!(version = newest.version(), "the archive's tables are up to date");

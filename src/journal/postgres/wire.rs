@@ -39,11 +39,6 @@ impl Wire {
         self.notified.notified().await;
     }
 
-    /// The same, for whoever waits elsewhere. Wakes one waiter, and does not say when the connection ends.
-    pub fn notifications(&self) -> Arc<Notify> {
-        Arc::clone(&self.notified)
-    }
-
     /// Whether TLS is in use.
     pub fn is_encrypted(&self) -> bool {
         self.encrypted

@@ -66,7 +66,8 @@ impl Drop for Pgbouncer {
 fn settings(cluster: &Cluster, dir: &Path, port: u16, tls: bool) -> String {
     let mut lines = vec![
         "[databases]".to_owned(),
-        format!("* = host={} port={}", cluster.socket().display(), cluster.port()),
+        // By TCP, as it mostly is: a session's settings of TCP mean nothing elsewhere.
+        format!("* = host=127.0.0.1 port={}", cluster.port()),
         "[pgbouncer]".to_owned(),
         format!("listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir ="),
         format!("auth_type = trust\nauth_file = {}", dir.join("users.txt").display()),

@@ -245,7 +245,7 @@ proptest! {
         let newest = Newest::of(told.iter().chain(&pair.accepted).chain(journaled()));
         prop_assert_eq!(&Newest::of(journaled()), &newest);
         prop_assert_eq!(shown(&journal), to_be_shown(&newest));
-        let messages: Vec<_> = journal.iter().filter_map(|(_, fact)| wire(fact)).collect();
+        let messages: Vec<_> = journal.iter().filter_map(|(_, fact)| fact.message()).collect();
         let once: BTreeSet<_> = messages.iter().collect();
         prop_assert_eq!(once.len(), messages.len(), "no message twice");
 
