@@ -3,7 +3,7 @@
 # The stories wait more than they compute: more of them than there are cores may run at a time.
 export RUST_TEST_THREADS ?= 8
 
-.PHONY: test tools lint docs bench
+.PHONY: test soak tools lint docs bench
 
 # Debian's packages that building (a C compiler; perl and make for the vendored OpenSSL) and testing (PostgreSQL and
 # pgbouncer) need, installed where they are missing (as root). The tests start clusters of their own: Debian's default
@@ -22,6 +22,10 @@ tools:
 
 test: tools
 	cargo test --locked
+
+# The stories of outages and kills at full length, half an hour: `make test` runs them shortened.
+soak: tools
+	SOAK=1 cargo test --locked --test journal --test stories -- --nocapture
 
 lint: tools
 	cargo fmt --check

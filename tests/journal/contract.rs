@@ -8,7 +8,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rgsd::gossip::{Fact, UnixMs};
 use rgsd::journal::{
-    AppendError, Attachment, Draft, Entry, Identity, Journal, Seq, SqliteJournal, Term, is_epoch_offset_s, read_ahead,
+    AppendError, Attachment, CollectorId, Draft, Entry, Identity, Journal, JournalId, Seq, SqliteJournal, Term,
+    is_epoch_offset_s, read_ahead,
 };
 use tempfile::TempDir;
 
@@ -80,10 +81,11 @@ fn keeps_who_it_is(store: impl Store) {
     for attachment in
         [Attachment::Writing(Term(1)), Attachment::Following, Attachment::Writing(Term(u32::MAX.into()))]
     {
-        again.attach(attachment, 59).expect("room");
+        let other = Identity { collector: CollectorId([9; 16]), attachment, epoch_offset_s: 59, ..identity };
+        again.identify(Identity { journal: JournalId([1; 16]), ..other }).expect("room");
         drop(again);
         again = store.open();
-        assert_eq!(again.identity(), Identity { attachment, epoch_offset_s: 59, ..identity });
+        assert_eq!(again.identity(), other, "the journal's id stays");
     }
 }
 
@@ -179,6 +181,8 @@ fn forgets_but_never_a_number(store: impl Store) {
     let mut again = store.open();
     assert_eq!(numbers(&entries(&*again, 0)), [1, 3, 5]);
     assert_eq!(again.append(&syncs(1)).expect("room"), Seq(6));
+    assert_eq!(again.numbers(Seq(6)).expect("readable"), [Seq(1), Seq(3), Seq(5)]);
+    assert_eq!(again.numbers(Seq(3)).expect("readable"), [Seq(1)]);
     assert_eq!(again.forget(&[Seq(1), Seq(3), Seq(5)]).expect("room"), 3);
     drop(again);
     assert_eq!(store.open().last_seq(), Seq(6));

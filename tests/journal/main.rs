@@ -1,12 +1,14 @@
 //! The journal: what every store promises, what the SQLite file adds, what survives a kill, how the writer groups
-//! and waits; the archive in PostgreSQL.
+//! and waits; how PostgreSQL is connected to, and the archive in it.
 
 mod archive;
+mod connecting;
 mod contract;
 mod kill;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod props;
+mod shipping;
 mod sqlite;
 mod tls;
 #[path = "../support/unsigned.rs"]

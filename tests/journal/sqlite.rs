@@ -10,13 +10,13 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rgsd::gossip::{Direction, Fact, UnixMs};
 use rgsd::journal::{
-    AppendError, Attachment, Draft, Identity, Journal, Reader, Seq, SqliteJournal, Term, read_ahead,
+    AppendError, Attachment, Draft, Event, Identity, Journal, Reader, Seq, SqliteJournal, Term, read_ahead,
 };
 use rusqlite::Connection;
 
 use crate::contract::{Sqlite, Store};
 use crate::entries;
-use crate::unsigned::{draft, epoch, policy, scid, update};
+use crate::unsigned::{draft, epoch, one_of_each, policy, scid, update};
 
 fn file(store: &Sqlite) -> PathBuf {
     store.data_dir().join("journal.sqlite")
@@ -201,20 +201,36 @@ fn is_compact() {
 }
 
 #[test]
-fn is_cut_back_to_where_a_term_ended() {
+fn is_cut_back_to_where_a_term_ended_and_keeps_the_messages_to_offer() {
     let store = filled(100);
     let mut journal = store.journal().expect("opens");
+    let writing = Identity { attachment: Attachment::Writing(Term(3)), ..journal.identity() };
+    journal.identify(writing).expect("room");
     journal.append(&[epoch(100)]).expect("room");
-    journal.attach(Attachment::Writing(Term(3)), 17).expect("room");
-    journal.append(&[epoch(200)]).expect("room");
-    assert_eq!(journal.cut(Seq(101)).expect("cut"), 1);
-    assert_eq!((journal.last_seq(), journal.identity().attachment), (Seq(101), Attachment::Following));
-    journal.append(&[epoch(150)]).expect("the epoch at 200 is forgotten");
-    assert_eq!(journal.cut(Seq(40)).expect("cut"), 62);
+    let messages = one_of_each();
+    journal.append(&messages).expect("room");
+    assert_eq!(journal.cut(Seq(101)).expect("cut"), messages.len());
+    assert_eq!((journal.last_seq(), journal.last_epoch()), (Seq(101), Some(100)));
+    assert_eq!(journal.identity(), Identity { attachment: Attachment::Following, ..writing });
+
+    let facts = messages.iter().filter_map(|draft| match &draft.event {
+        Event::Fact(fact) => fact.message().map(<[u8]>::to_vec),
+        Event::Epoch { .. } => None,
+    });
+    let facts: Vec<Vec<u8>> = facts.collect();
     drop(journal);
-    let mut again = store.journal().expect("opens");
-    assert_eq!((entries(&again, 0).len(), again.identity().attachment), (40, Attachment::Following));
-    assert_eq!(again.append(&[epoch(1)]).expect("no epoch is left"), Seq(41));
+    let mut journal = store.journal().expect("opens");
+    let first = journal.unoffered(2).expect("readable");
+    assert_eq!(first.iter().map(|(_, message)| message.clone()).collect::<Vec<_>>(), facts[..2]);
+    journal.offered(&[first[0].0, first[1].0]).expect("room");
+    let rest: Vec<Vec<u8>> =
+        journal.unoffered(99).expect("readable").into_iter().map(|(_, message)| message).collect();
+    assert_eq!(rest, facts[2..]);
+
+    journal.append(&[epoch(101)]).expect("the epochs after the first are forgotten");
+    assert_eq!(journal.cut(Seq(40)).expect("cut"), 62);
+    assert_eq!(entries(&journal, 0).len(), 40);
+    assert_eq!(journal.append(&[epoch(1)]).expect("no epoch is left"), Seq(41));
 }
 
 #[test]
@@ -222,7 +238,7 @@ fn a_journal_of_the_first_version_goes_on() {
     let store = filled(3);
     let before = store.journal().expect("opens").identity();
     let undo = "ALTER TABLE meta DROP COLUMN collector; ALTER TABLE meta DROP COLUMN attachment;
-        ALTER TABLE meta DROP COLUMN term; DELETE FROM refinery_schema_history WHERE version = 2";
+        ALTER TABLE meta DROP COLUMN term; DROP TABLE unoffered; DELETE FROM refinery_schema_history WHERE version = 2";
     Connection::open(file(&store)).and_then(|connection| connection.execute_batch(undo)).expect("written");
     let journal = store.journal().expect("opens");
     let after = journal.identity();

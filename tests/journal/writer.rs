@@ -42,6 +42,10 @@ impl Reader for Fake {
         let _ = entries.into_iter().filter(|entry| entry.seq > after).try_for_each(each);
         Ok(())
     }
+
+    fn numbers(&self, bound: Seq) -> anyhow::Result<Vec<Seq>> {
+        Ok(self.change(|state| state.entries.iter().map(|entry| entry.seq).filter(|seq| *seq < bound).collect()))
+    }
 }
 
 impl Journal for Fake {
@@ -52,6 +56,10 @@ impl Journal for Fake {
             attachment: Attachment::Alone,
             epoch_offset_s: 1,
         }
+    }
+
+    fn last_epoch(&self) -> Option<u32> {
+        None
     }
 
     fn last_seq(&self) -> Seq {
@@ -85,7 +93,15 @@ impl Journal for Fake {
         })
     }
 
-    fn attach(&mut self, _: Attachment, _: u32) -> Result<(), AppendError> {
+    fn identify(&mut self, _: Identity) -> Result<(), AppendError> {
+        Ok(())
+    }
+
+    fn unoffered(&self, _: usize) -> anyhow::Result<Vec<(i64, Vec<u8>)>> {
+        Ok(Vec::new())
+    }
+
+    fn offered(&mut self, _: &[i64]) -> Result<(), AppendError> {
         Ok(())
     }
 
@@ -292,7 +308,13 @@ async fn copies_what_another_numbered_and_goes_on_from_there() {
     }
     let last = writer.status().borrow().last_seq;
     assert_eq!(last, all[all.len() - 1].seq);
-    writer.attacher().attach(Attachment::Writing(Term(7)), 23).await.expect("noted");
+    let identity = Identity {
+        journal: JournalId([0; 16]),
+        collector: CollectorId([7; 16]),
+        attachment: Attachment::Writing(Term(7)),
+        epoch_offset_s: 23,
+    };
+    writer.notes().identify(identity).await.expect("noted");
     drafts.send(nth(5)).await.expect("taken");
     let own = nth(5).numbered(Seq(last.0 + 1));
     assert_eq!(receive(&mut commits, 1).await, std::slice::from_ref(&own));
@@ -300,8 +322,8 @@ async fn copies_what_another_numbered_and_goes_on_from_there() {
     all.push(own);
     let journal = store.open();
     assert_eq!(entries(&*journal, 0), all);
-    let identity = journal.identity();
-    assert_eq!((identity.attachment, identity.epoch_offset_s), (Attachment::Writing(Term(7)), 23));
+    let now = journal.identity();
+    assert_eq!(now, Identity { journal: now.journal, ..identity });
 }
 
 #[tokio::test]

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use rgsd::gossip::UnixMs;
 use rgsd::journal::Seq;
-use rgsd::journal::postgres::{Archive, Retained, Shipped, Term};
+use rgsd::journal::Term;
+use rgsd::journal::postgres::{Archive, Retained, Shipped};
 use tokio_postgres::{Client, Config};
 
 use super::{DAY_MS, NOON_MS, ONE, TIMEOUT, TWO, all, connect_by, founding, numbered, updates};
-use crate::postgres::{Cluster, Database, Pgbouncer};
+use crate::postgres::{Cluster, Database, PASSWORD, Pgbouncer, ROLE};
 use crate::unsigned::one_of_each;
 
 async fn connect(bouncer: &Pgbouncer, database: &Database) -> Client {
-    connect_by(Config::new().host("127.0.0.1").port(bouncer.port()).dbname(&database.name)).await
+    let mut config = Config::new();
+    connect_by(config.host("127.0.0.1").port(bouncer.port()).dbname(&database.name).user(ROLE)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,28 +61,59 @@ async fn works_through_pgbouncer() {
     assert_eq!(writer.end_of_term(Term(1)).await.expect("well"), Some(Seq(31)));
     assert_eq!(writer.entry_at_or_before(Seq(7)).await.expect("well").as_ref(), Some(&expected[6]));
     let bound = writer.retention_bound(UnixMs(NOON_MS + 3 * DAY_MS)).await.expect("well").expect("old days");
-    let retained = writer.retain(standing.term, standing.holder, bound, &[Seq(3)]).await.expect("well");
-    assert_eq!(retained, Retained::Done { kept: 1 });
+    let before = UnixMs(NOON_MS + 3 * DAY_MS);
+    let retained = writer.retain(standing.term, standing.holder, bound, before, &[Seq(3)]).await.expect("well");
+    assert_eq!(retained, Retained::Done { kept: 3 }, "with two closings");
     writer.offer(&[b"a message"]).await.expect("offered");
     let offered = writer.offered(5).await.expect("readable");
     writer.taken(&[offered[0].0]).await.expect("taken");
     nothing_is_left(&bouncer, &database).await;
 }
 
+/// The server finds out by itself that a writer is gone, in the midst of a transaction and only there.
+#[tokio::test]
+async fn a_transaction_has_keepalives() {
+    let cluster = Cluster::shared();
+    let (database, bouncer) = (cluster.database(), Pgbouncer::start(cluster, false));
+    let mut archive = Archive::open(connect(&bouncer, &database).await, TIMEOUT).await.expect("opens");
+    let standing = archive.found(&founding(ONE)).await.expect("founded");
+    database.sql(&format!(
+        "SET ROLE rgsd; CREATE TABLE rgsd.noted (setting text);
+         CREATE FUNCTION rgsd.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO rgsd.noted SELECT {KEEPALIVES}; RETURN NULL; END $$;
+         CREATE TRIGGER note AFTER UPDATE ON rgsd.archive EXECUTE FUNCTION rgsd.note()"
+    ));
+    archive.renew(standing.term, ONE).await.expect("well").expect("ours");
+    assert_eq!(database.value("SELECT setting FROM rgsd.noted"), "5 2 3 30000");
+    nothing_is_left(&bouncer, &database).await;
+}
+
+/// How the session sees to it that its client lives.
+const KEEPALIVES: &str = "concat_ws(' ', current_setting('tcp_keepalives_idle'),
+    current_setting('tcp_keepalives_interval'), current_setting('tcp_keepalives_count'),
+    current_setting('tcp_user_timeout'))";
+
 /// Looks into each of the server's sessions, by holding them all at once.
 async fn nothing_is_left(bouncer: &Pgbouncer, database: &Database) {
     let mut sessions = Vec::new();
     let mut pids = Vec::new();
+    let mut config = Config::new();
+    config.host("127.0.0.1").port(Cluster::shared().port()).dbname(&database.name).user(ROLE).password(PASSWORD);
+    let new = connect_by(&config).await;
+    let usual: String = new.query_typed_one(&format!("SELECT {KEEPALIVES}"), &[]).await.expect("a row").get(0);
+    assert_ne!(usual, "0 0 0 0", "by TCP");
     for _ in 0..3 {
         let client = connect(bouncer, database).await;
         client.batch_execute("BEGIN").await.expect("begun");
-        let state = "SELECT pg_backend_pid(), (SELECT count(*) FROM pg_prepared_statements),
-            current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'),
-            (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory')";
-        let row = client.query_typed_one(state, &[]).await.expect("a row");
+        let state = format!(
+            "SELECT pg_backend_pid(), (SELECT count(*) FROM pg_prepared_statements),
+             current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'),
+             (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'), {KEEPALIVES}"
+        );
+        let row = client.query_typed_one(&state, &[]).await.expect("a row");
         pids.push(row.get::<_, i32>(0));
         assert_eq!((row.get::<_, i64>(1), row.get::<_, &str>(2), row.get::<_, &str>(3)), (0, "0", "0"));
-        assert_eq!(row.get::<_, i64>(4), 0);
+        assert_eq!((row.get::<_, i64>(4), row.get::<_, &str>(5)), (0, &usual[..]));
         sessions.push(client);
     }
     pids.dedup();

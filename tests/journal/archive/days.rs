@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rgsd::gossip::UnixMs;
+use rgsd::gossip::{Closing, Fact, UnixMs};
 use rgsd::journal::postgres::{Archive, Retained, Shipped};
-use rgsd::journal::{Entry, Seq};
+use rgsd::journal::{Draft, Entry, Seq};
 
-use super::{DAY_MS, NOON_MS, ONE, TWO, all, assert_says, connect, founded, open, ship, updates};
+use super::{DAY_MS, NOON_MS, ONE, TWO, all, assert_says, connect, founded, numbered, open, ship, updates};
 use crate::postgres::{Cluster, Database};
+use crate::unsigned::{announcement, draft, scid};
 
 /// The partitions in the order of their numbers, `kept` first.
 fn partitions(database: &Database) -> Vec<String> {
@@ -71,7 +72,7 @@ async fn a_clock_that_was_far_ahead_holds_up_nothing() {
     }
     assert_eq!(partitions(&database).len(), 6);
     assert_eq!(archive.retention_bound(noon(2)).await.expect("well"), Some(Seq(5)));
-    let retained = archive.retain(standing.term, ONE, Seq(5), &[Seq(2)]).await.expect("well");
+    let retained = archive.retain(standing.term, ONE, Seq(5), noon(2), &[Seq(2)]).await.expect("well");
     assert_eq!(retained, Retained::Done { kept: 1 });
     assert_eq!(all(&mut archive).await.iter().map(|entry| entry.seq.0).collect::<Vec<_>>(), [2, 5]);
 }
@@ -98,6 +99,36 @@ async fn a_day_that_cannot_turn_turns_later() {
     assert_eq!(all(&mut archive).await.len() as u64, next - 1);
 }
 
+/// It is said once, and once more when it happens anew; shipping goes on meanwhile.
+#[tokio::test]
+async fn says_once_that_the_day_cannot_turn() {
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let to_log = log.reopen().expect("our own file");
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(to_log).finish();
+    let _capturing = tracing::subscriber::set_default(subscriber);
+    let said = || std::fs::read_to_string(log.path()).expect("UTF-8");
+    let warnings = || said().matches("day cannot turn").count();
+    let database = Cluster::shared().database();
+    let (mut archive, standing) = founded(&database).await;
+    ship_days(&mut archive, &standing, 1).await;
+    let mut next = 11;
+    for day in 1..3 {
+        database.sql("ALTER SCHEMA rgsd OWNER TO postgres; GRANT USAGE ON SCHEMA rgsd TO rgsd");
+        for _ in 0..12 {
+            assert_eq!(ship(&mut archive, &standing, &updates(next, 1, noon(day))).await, Shipped::Done);
+            next += 1;
+        }
+        assert_eq!(warnings(), day as usize);
+        database.sql("ALTER SCHEMA rgsd OWNER TO rgsd");
+        while partitions(&database).len() as u64 == day + 1 {
+            assert!(next < 200, "tried again within so many batches");
+            ship(&mut archive, &standing, &updates(next, 1, noon(day))).await;
+            next += 1;
+        }
+    }
+    assert_eq!(warnings(), 2);
+}
+
 #[tokio::test]
 async fn keeps_exactly_what_was_said() {
     let database = Cluster::shared().database();
@@ -111,9 +142,10 @@ async fn keeps_exactly_what_was_said() {
     assert_eq!(bound, Seq(21));
     // What the journal holds beyond the bound is not touched, whether it is named or not; nor is what is not there.
     let kept = [1, 3, 12, 20, 25, 1_000].map(Seq);
-    assert_eq!(archive.retain(standing.term, TWO, bound, &kept).await.expect("well"), Retained::Overtaken);
+    assert_eq!(archive.retain(standing.term, TWO, bound, noon(2), &kept).await.expect("well"), Retained::Overtaken);
     assert_eq!(all(&mut archive).await, entries);
-    assert_eq!(archive.retain(standing.term, ONE, bound, &kept).await.expect("well"), Retained::Done { kept: 4 });
+    let retained = archive.retain(standing.term, ONE, bound, noon(2), &kept).await.expect("well");
+    assert_eq!(retained, Retained::Done { kept: 4 });
     entries.retain(|entry| entry.seq > Seq(20) || kept.contains(&entry.seq));
     assert_eq!(all(&mut archive).await, entries);
     assert_eq!(
@@ -124,7 +156,8 @@ async fn keeps_exactly_what_was_said() {
     // And once more, over what was kept.
     let bound = archive.retention_bound(noon(4)).await.expect("well").expect("two old days");
     let kept = [3, 20, 40].map(Seq);
-    assert_eq!(archive.retain(standing.term, ONE, bound, &kept).await.expect("well"), Retained::Done { kept: 3 });
+    let retained = archive.retain(standing.term, ONE, bound, noon(4), &kept).await.expect("well");
+    assert_eq!(retained, Retained::Done { kept: 3 });
     entries.retain(|entry| entry.seq > Seq(40) || kept.contains(&entry.seq));
     assert_eq!(all(&mut archive).await, entries);
     assert_eq!(ship(&mut archive, &standing, &updates(51, 1, noon(5))).await, Shipped::Done);
@@ -141,7 +174,8 @@ async fn retention_ends_only_at_a_day() {
     let entries = ship_days(&mut archive, &standing, 3).await;
     for bound in [0, 5, 12, 30, 31, u64::MAX / 2] {
         let mut archive = open(&database).await;
-        let error = archive.retain(standing.term, ONE, Seq(bound), &[]).await.expect_err("no day begins there");
+        let error =
+            archive.retain(standing.term, ONE, Seq(bound), noon(1), &[]).await.expect_err("no day begins there");
         assert_says(&error, &["no partition", &bound.to_string()]);
     }
     assert_eq!(all(&mut archive).await, entries);
@@ -154,11 +188,49 @@ async fn retention_gives_way_to_a_reader() {
     let entries = ship_days(&mut archive, &standing, 3).await;
     let reader = connect(&database).await;
     reader.batch_execute("BEGIN; SELECT count(*) FROM rgsd.entry").await.expect("reads");
-    assert_eq!(archive.retain(standing.term, ONE, Seq(11), &[]).await.expect("well"), Retained::Busy);
+    assert_eq!(archive.retain(standing.term, ONE, Seq(11), noon(1), &[]).await.expect("well"), Retained::Busy);
     assert_eq!(all(&mut archive).await, entries);
     reader.batch_execute("COMMIT").await.expect("ends");
-    assert_eq!(archive.retain(standing.term, ONE, Seq(11), &[]).await.expect("well"), Retained::Done { kept: 0 });
+    let retained = archive.retain(standing.term, ONE, Seq(11), noon(1), &[]).await.expect("well");
+    assert_eq!(retained, Retained::Done { kept: 0 });
     assert_eq!(all(&mut archive).await, entries[10..]);
+}
+
+/// Somebody reads page by page, and has the announcement of a channel whose days go before the next page: the closing
+/// is still there, although the journal has forgotten both. It goes by itself, eight days later.
+#[tokio::test]
+async fn a_closing_outlives_what_it_closed() {
+    let database = Cluster::shared().database();
+    let (mut archive, standing) = founded(&database).await;
+    let opened = Fact::Channel { announcement: announcement(scid(9), [1, 2], &[]), capacity_sat: Some(7) };
+    let closed = |n| Fact::Closed { scid: scid(n), reason: Closing::Unfunded };
+    let facts = [opened, closed(8), closed(9)];
+    let drafts = facts.into_iter().map(|fact| Draft { seen: noon(0), ..draft(0, fact) }).collect();
+    let mut entries = numbered(1, drafts);
+    entries[1].seen = noon(1);
+    ship(&mut archive, &standing, &entries).await;
+    for day in 1..13 {
+        ship(&mut archive, &standing, &updates(day + 3, 1, noon(day))).await;
+    }
+    let mut reader = open(&database).await;
+    let mut read = reader.page(Seq(0), 1).await.expect("readable");
+
+    // Whether the journal still names it or not: it is there once.
+    for (kept, left) in [(&[Seq(3)][..], 2), (&[], 2)] {
+        let retained = archive.retain(standing.term, ONE, Seq(4), noon(1), kept).await;
+        assert_eq!(retained.expect("well"), Retained::Done { kept: left });
+    }
+    read.extend(reader.page(Seq(1), 2).await.expect("readable"));
+    assert_eq!(read, entries);
+    let mut left = Vec::new();
+    for (day, bound) in [(8, 11), (9, 12), (10, 13)] {
+        assert_eq!(archive.retention_bound(noon(day)).await.expect("well"), Some(Seq(bound)));
+        archive.retain(standing.term, ONE, Seq(bound), noon(day), &[]).await.expect("well");
+        left.push(
+            all(&mut archive).await.iter().map(|entry| entry.seq.0).filter(|seq| *seq <= 3).collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(left, [vec![2, 3], vec![2], vec![]]);
 }
 
 /// While days go, one ships and one reads: neither misses anything, and what is current is always there.
@@ -205,7 +277,7 @@ async fn nobody_notices_retention() {
         let kept: Vec<Seq> = (1..bound.0).filter(|seq| seq % 10 == 0).map(Seq).collect();
         let expected = Retained::Done { kept: kept.len() as u64 };
         let mut tries = 0;
-        while archive.retain(standing.term, ONE, bound, &kept).await.expect("well") != expected {
+        while archive.retain(standing.term, ONE, bound, noon(day), &kept).await.expect("well") != expected {
             tries += 1;
             assert!(tries < 20, "found no moment in between");
         }

@@ -5,10 +5,20 @@ use std::time::{Duration, Instant};
 
 use rgsd::gossip::UnixMs;
 use rgsd::journal::Seq;
-use rgsd::journal::postgres::{Archive, Shipped};
+use rgsd::journal::postgres::{Archive, Settings, Shipped, connect as connect_to};
 
-use super::{NOON_MS, TIMEOUT, all, assert_says, connect, founded, open, ship, updates};
-use crate::postgres::Cluster;
+use super::{
+    NOON_MS, ONE, TIMEOUT, all, assert_says, connect, connect_as, founded, founding, open, open_by_tls, ship,
+    updates, wait_for,
+};
+use crate::postgres::{Cluster, Database, Options};
+
+/// Long enough for all that is to happen within it.
+const SHORT: Duration = Duration::from_secs(2);
+
+async fn open_impatient(database: &Database) -> Archive {
+    Archive::open(connect(database).await, SHORT).await.expect("opens")
+}
 
 #[tokio::test]
 async fn goes_on_when_a_revoked_right_is_given_back() {
@@ -45,26 +55,98 @@ async fn a_statement_timeout_is_respected_and_named() {
     assert_eq!(ship(&mut archive, &standing, &updates(2, 10, UnixMs(NOON_MS))).await, Shipped::Done);
 }
 
-/// Neither a lock nor a server that stands still holds an operation for longer than its time-out.
+/// Neither a lock nor a server that stands still holds an operation for longer than its time-out. Somebody else's lock
+/// is theirs to end.
 #[tokio::test]
 async fn every_operation_ends() {
     let database = Cluster::shared().database();
     let (mut archive, standing) = founded(&database).await;
     ship(&mut archive, &standing, &updates(1, 1, UnixMs(NOON_MS))).await;
-    let holding = connect(&database).await;
+    let holding = connect_as("postgres", &database).await;
     holding.batch_execute("BEGIN; LOCK TABLE rgsd.entry, rgsd.archive").await.expect("locked");
     let began = Instant::now();
-    let short = Duration::from_secs(1);
-    let mut archive = Archive::open(connect(&database).await, short).await.expect("opens");
-    archive.look().await.expect_err("locked");
-    let mut archive = Archive::open(connect(&database).await, short).await.expect("opens");
-    archive.renew(standing.term, standing.holder).await.expect_err("locked");
-    let mut archive = Archive::open(connect(&database).await, short).await.expect("opens");
-    let late = archive.page(Seq(0), 10).await.expect_err("locked");
-    assert_says(&late, &["did not answer within 1s"]);
+    for reads_the_row in [true, false] {
+        let mut archive = open_impatient(&database).await;
+        let late = match reads_the_row {
+            true => archive.look().await.expect_err("locked"),
+            false => archive.page(Seq(0), 10).await.expect_err("locked"),
+        };
+        assert_says(&late, &["did not answer within 2s"]);
+    }
+    let mut archive = open_impatient(&database).await;
+    let locked = archive.renew(standing.term, standing.holder).await.expect_err("locked");
+    assert_says(&locked, &["another session", "locked", "pg_locks"]);
+    let mut archive = open_impatient(&database).await;
+    let batch = updates(2, 1, UnixMs(NOON_MS));
+    let locked = archive.ship(standing.term, standing.holder, Seq(1), &batch).await.expect_err("locked");
+    assert_says(&locked, &["another session", "locked", "pg_locks"]);
     assert!(began.elapsed() < TIMEOUT);
-    holding.batch_execute("COMMIT").await.expect("ends");
+    holding.batch_execute("COMMIT").await.expect("still there");
     assert_eq!(all(&mut open(&database).await).await.len(), 1);
+}
+
+/// A session of ours that has held the archive for longer than any operation takes is ended, and the next call works.
+#[tokio::test]
+async fn a_stuck_session_of_our_own_is_ended() {
+    let database = Cluster::shared().database();
+    let (mut archive, standing) = founded(&database).await;
+    ship(&mut archive, &standing, &updates(1, 1, UnixMs(NOON_MS))).await;
+    let batch = updates(2, 10, UnixMs(NOON_MS));
+    for ships in [false, true] {
+        let stuck = connect(&database).await;
+        stuck.batch_execute("BEGIN; LOCK TABLE rgsd.entry, rgsd.archive").await.expect("locked");
+        let old = "SELECT bool_or(xact_start < clock_timestamp() - interval '2 s') FROM pg_stat_activity
+            WHERE datname = current_database() AND state = 'idle in transaction'";
+        wait_for(&database, "it is older than an operation may take", old).await;
+        let mut archive = open_impatient(&database).await;
+        let ended = match ships {
+            true => archive.ship(standing.term, standing.holder, Seq(1), &batch).await.map(drop),
+            false => archive.renew(standing.term, standing.holder).await.map(drop),
+        };
+        assert_says(&ended.expect_err("was locked"), &["another session holds a lock"]);
+        stuck.batch_execute("COMMIT").await.expect_err("ended");
+        let mut archive = open_impatient(&database).await;
+        archive.renew(standing.term, standing.holder).await.expect("free").expect("ours");
+    }
+    assert_eq!(ship(&mut archive, &standing, &batch).await, Shipped::Done);
+    assert_eq!(all(&mut archive).await, updates(1, 11, UnixMs(NOON_MS)));
+}
+
+/// A copy of the database that PostgreSQL keeps up to date can be followed, though it does not tell of what is new.
+#[tokio::test]
+async fn a_hot_standby_is_read_and_not_written() {
+    let cluster = Cluster::start(Options { conf: vec!["wal_level = replica".to_owned()], ..Options::default() });
+    let database = cluster.database();
+    let (mut archive, wire) = open_by_tls(&database).await;
+    let standing = archive.found(&founding(ONE)).await.expect("founded");
+    let entries = updates(1, 10, UnixMs(NOON_MS));
+    assert_eq!(ship(&mut archive, &standing, &entries).await, Shipped::Done);
+    let empty = cluster.database();
+    drop((archive, wire));
+    cluster.become_standby();
+
+    let (mut archive, _wire) = open_by_tls(&database).await;
+    archive.listen().await.expect("it is looked at instead");
+    let row = archive.look().await.expect("readable").expect("founded");
+    assert_eq!((row.term, row.last_seq), (standing.term, Seq(10)));
+    assert_eq!(all(&mut archive).await, entries);
+    let refused = archive.renew(standing.term, ONE).await.expect_err("a copy");
+    assert_says(&refused, &["can only be read", "primary"]);
+    let settings = Settings { url: empty.url.parse().expect("a URL"), password_file: None };
+    let (client, _wire) = connect_to(&settings, TIMEOUT).await.expect("connected");
+    let refused = Archive::open(client, TIMEOUT).await.map(drop).expect_err("no tables, and none can be made");
+    assert_says(&refused, &["can only be read", "start the collector that writes the archive first"]);
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_no_refusal_to_tell() {
+    let database = Cluster::shared().database();
+    let (mut archive, _) = founded(&database).await;
+    archive.listen().await.expect("heard");
+    let sessions = "FROM pg_stat_activity WHERE datname = current_database() AND usename = 'rgsd'";
+    database.sql(&format!("SELECT pg_terminate_backend(pid) {sessions}"));
+    wait_for(&database, "the session has ended", &format!("SELECT count(*) = 0 {sessions}")).await;
+    archive.listen().await.expect_err("broken");
 }
 
 #[tokio::test]

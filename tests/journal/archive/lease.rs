@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use rgsd::gossip::UnixMs;
-use rgsd::journal::postgres::{Archive, Shipped, Standing, Term};
+use rgsd::journal::Term;
+use rgsd::journal::postgres::{Archive, Shipped, Standing};
 use rgsd::journal::{CollectorId, JournalId, Seq};
 use tokio_postgres::CopyInSink;
 
@@ -46,6 +47,22 @@ async fn is_founded_once_whoever_comes_first() {
         assert_eq!(Standing { now: first.now, ..standing }, first);
     }
     assert_eq!(database.value("SELECT count(*) FROM rgsd.term"), "1");
+}
+
+/// A journal whose archive was dropped founds it again in its own term: nobody who wrote before has that term.
+#[tokio::test]
+async fn is_founded_in_the_term_of_its_founder() {
+    let database = Cluster::shared().database();
+    let mut archive = open(&database).await;
+    let founded = archive.found(&super::Founding { term: Term(5), ..founding(ONE) }).await.expect("founded");
+    assert_eq!((founded.term, founded.last_seq), (Term(5), Seq(0)));
+    assert_eq!(archive.ship(Term(1), ONE, Seq(0), &[]).await.expect("well"), Shipped::Overtaken);
+    assert_eq!(ship(&mut archive, &founded, &updates(1, 10, UnixMs(NOON_MS))).await, Shipped::Done);
+    let watched = look(&mut archive).await;
+    let next = archive.take_over(&watched, TWO, 23, LEASE).await.expect("well").expect("unrenewed since");
+    assert_eq!((next.term, next.last_seq), (Term(6), Seq(10)));
+    assert_eq!(archive.end_of_term(Term(5)).await.expect("well"), Some(Seq(10)));
+    assert_eq!(database.rows("SELECT term, after_seq FROM rgsd.term ORDER BY term"), [["5", "0"], ["6", "10"]]);
 }
 
 #[tokio::test]

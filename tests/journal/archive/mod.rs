@@ -13,7 +13,7 @@ use std::time::Duration;
 use bitcoin::Network;
 use rgsd::gossip::{Direction, Fact, UnixMs};
 use rgsd::journal::postgres::{self as store, Archive, Founding, Settings, Shipped, Standing, Wire};
-use rgsd::journal::{CollectorId, Draft, Entry, JournalId, Seq};
+use rgsd::journal::{CollectorId, Draft, Entry, JournalId, Seq, Term};
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::postgres::{Cluster, Database, PASSWORD, ROLE};
@@ -32,14 +32,19 @@ const DAY_MS: u64 = 86_400_000;
 
 /// A connection as the role that owns the database, by the Unix socket of the shared cluster.
 async fn connect(database: &Database) -> Client {
-    let cluster = Cluster::shared();
-    let mut config = Config::new();
-    config.host_path(cluster.socket()).port(cluster.port()).dbname(&database.name);
-    connect_by(&mut config).await
+    connect_as(ROLE, database).await
 }
 
-async fn connect_by(config: &mut Config) -> Client {
-    let (client, connection) = config.user(ROLE).password(PASSWORD).connect(NoTls).await.expect("connected");
+/// The same as another role.
+async fn connect_as(role: &str, database: &Database) -> Client {
+    let cluster = Cluster::shared();
+    let mut config = Config::new();
+    config.host_path(cluster.socket()).port(cluster.port()).dbname(&database.name).user(role);
+    connect_by(&config).await
+}
+
+async fn connect_by(config: &Config) -> Client {
+    let (client, connection) = config.connect(NoTls).await.expect("connected");
     tokio::spawn(connection);
     client
 }
@@ -56,7 +61,7 @@ async fn open_by_tls(database: &Database) -> (Archive, Wire) {
 }
 
 fn founding(holder: CollectorId) -> Founding {
-    Founding { journal: JournalId([7; 16]), network: Network::Regtest, holder, epoch_offset_s: 17 }
+    Founding { journal: JournalId([7; 16]), network: Network::Regtest, holder, term: Term(1), epoch_offset_s: 17 }
 }
 
 /// A new archive with its first writer, the collector [`ONE`].

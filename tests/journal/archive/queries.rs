@@ -9,10 +9,12 @@ use super::{DAY_MS, founded, numbered, ship};
 use crate::postgres::{Cluster, Database};
 use crate::unsigned::{announcement, draft, policy, update};
 
-const QUERIES: &str = include_str!("../../../docs/queries.sql");
+const README: &str = include_str!("../../../README.md");
 
 fn queries() -> Vec<&'static str> {
-    QUERIES.split(';').map(str::trim).filter(|query| !query.is_empty()).collect()
+    let (_, begin) = README.split_once("```sql\n").expect("the queries");
+    let (queries, _) = begin.split_once("```").expect("their end");
+    queries.split(';').map(str::trim).filter(|query| !query.is_empty()).collect()
 }
 
 fn channel(n: u32) -> ShortChannelId {

@@ -93,7 +93,16 @@ async fn says_which_entry_makes_no_sense() {
     let database = Cluster::shared().database();
     let (mut archive, standing) = founded(&database).await;
     ship(&mut archive, &standing, &updates(1, 10, UnixMs(NOON_MS))).await;
-    for spoil in ["body = '\\x0102'", "kind = 99", "kind = -1", "seen = '-infinity'", "seen = '1969-12-31'"] {
+    let spoils = [
+        "body = '\\x0102'",
+        "body = decode(repeat('00', 65544), 'hex')",
+        "kind = 99",
+        "kind = -1",
+        "seen = 'infinity'",
+        "seen = '-infinity'",
+        "seen = '1969-12-31'",
+    ];
+    for spoil in spoils {
         database.sql(&format!("UPDATE rgsd.entry SET {spoil} WHERE seq = 7"));
         let error = archive.page(Seq(0), 100).await.expect_err(spoil);
         assert_says(&error, &["archive", "damaged", "entry 7", "back-up"]);
@@ -103,6 +112,34 @@ async fn says_which_entry_makes_no_sense() {
         );
     }
     assert_eq!(archive.page(Seq(0), 100).await.expect("mended").len(), 10);
+    // Numbers that no journal gives.
+    for (seq, word) in [(-5, "seq is -5"), (0, "entry 0")] {
+        database.sql(&format!(
+            "INSERT INTO rgsd.entry (seq, seen, kind, body) SELECT {seq}, seen, kind, body FROM rgsd.entry WHERE seq = 7"
+        ));
+        let error = archive.entry_at_or_before(Seq(0)).await.expect_err("no number");
+        assert_says(&error, &["archive", "damaged", word]);
+    }
+    database.sql(
+        "ALTER TABLE rgsd.entry DROP CONSTRAINT entry_pkey; INSERT INTO rgsd.entry SELECT * FROM rgsd.entry WHERE seq = 7",
+    );
+    let error = archive.page(Seq(0), 100).await.expect_err("twice the same");
+    assert_says(&error, &["archive", "damaged", "entry 7 comes after entry 7"]);
+}
+
+/// What no message can be fills nobody's memory, and does not look like something to take.
+#[tokio::test]
+async fn does_not_fetch_what_is_too_long_for_a_message() {
+    let database = Cluster::shared().database();
+    let (mut archive, _) = founded(&database).await;
+    database.sql("INSERT INTO rgsd.offered (message) VALUES (decode(repeat('00', 65536), 'hex'))");
+    assert!(!archive.look().await.expect("readable").expect("founded").offered);
+    archive.offer(&[b"one"]).await.expect("offered");
+    assert!(archive.look().await.expect("readable").expect("founded").offered);
+    let offered = archive.offered(10).await.expect("readable");
+    assert_eq!(offered.iter().map(|(_, message)| &message[..]).collect::<Vec<_>>(), [b"one"]);
+    archive.taken(&[offered[0].0]).await.expect("taken");
+    assert!(!archive.look().await.expect("readable").expect("founded").offered);
 }
 
 #[tokio::test]

@@ -102,12 +102,21 @@ async fn names_the_rights_that_are_missing() {
     let cluster = Cluster::shared();
     let database = cluster.database();
     database.sql(&format!("ALTER DATABASE {} OWNER TO postgres", database.name));
-    assert_says(&refusal(&database).await, &["role lacks a right", "GRANT CREATE ON DATABASE"]);
+    let for_a_replica = "start the collector that writes the archive first";
+    assert_says(&refusal(&database).await, &["role lacks a right", "GRANT CREATE ON DATABASE", for_a_replica]);
     // An administrator makes the schema, and no more than that.
     database.sql("CREATE SCHEMA rgsd");
-    assert_says(&refusal(&database).await, &["role lacks a right", "owner of the schema rgsd"]);
+    assert_says(&refusal(&database).await, &["role lacks a right", "owner of the schema rgsd", for_a_replica]);
     database.sql("ALTER SCHEMA rgsd OWNER TO rgsd");
     founded(&database).await;
+    // Tables of an older version, and a role that may only read them.
+    let database = cluster.database();
+    first_version(&database).await;
+    database.sql(
+        "ALTER SCHEMA rgsd OWNER TO postgres; GRANT USAGE ON SCHEMA rgsd TO rgsd;
+         ALTER TABLE rgsd.migration OWNER TO postgres; GRANT SELECT ON rgsd.migration TO rgsd",
+    );
+    assert_says(&refusal(&database).await, &["role lacks a right", "permission denied", for_a_replica]);
 }
 
 /// What a replica needs: nothing is written where the tables are up to date.
@@ -148,6 +157,12 @@ async fn says_what_makes_no_sense_in_its_row() {
         ),
         ("UPDATE rgsd.archive SET term = 1, last_epoch = -7", "last_epoch"),
         ("UPDATE rgsd.archive SET last_epoch = 4294967296", "4294967296"),
+        ("UPDATE rgsd.archive SET last_epoch = NULL, epoch_offset_s = 30", "epoch_offset_s is 30"),
+        (
+            "ALTER TABLE rgsd.archive DROP CONSTRAINT archive_epoch_offset_s_check;
+             UPDATE rgsd.archive SET epoch_offset_s = -7",
+            "epoch_offset_s is -7",
+        ),
     ];
     for (spoil, word) in cases {
         database.sql(spoil);
