@@ -4,11 +4,15 @@
 //! Nothing waits for an interval to pass: in process, the clock is moved by hand. The real binary, whose clock is the
 //! machine's, is started where its process matters: kills, signals, errors, the demo.
 
+mod archive;
 mod collecting;
 mod completeness;
 mod hostility;
 mod mistakes;
 mod outages;
+mod pairs;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod processes;
 mod proving;
 mod publishing;

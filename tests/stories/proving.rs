@@ -71,7 +71,7 @@ fn bitcoind_goes_away_in_the_middle_and_nothing_is_lost() {
         let world = World::new(100).await;
         let store = world.store();
         let messages = store.len() as u64;
-        let peer = world.peer_like(0, &store, Behaviour { pace: Some(300), ..Behaviour::default() }).await;
+        let peer = world.peer_like(0, &store, Behaviour { pace: Some(100), ..Behaviour::default() }).await;
         let service = Running::start(&world, world.config([&peer])).await;
         service.accepted(messages / 4).await;
         world.chain.set_mode(Mode::Down);

@@ -1,6 +1,7 @@
 //! What the stories are told with: a [`World`] around the service, the [`Running`] service in process or its
 //! [`Process`], and a [`Wallet`] that judges what is served.
 
+pub mod archive;
 mod process;
 mod running;
 mod wallet;
@@ -17,6 +18,11 @@ pub use world::World;
 pub const DEADLINE: Duration = Duration::from_secs(60);
 /// How often it is looked at.
 pub const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Whether stories are told at their full length, as `make soak` does.
+pub fn soak() -> bool {
+    std::env::var_os("SOAK").is_some_and(|said| !said.is_empty())
+}
 
 /// Waits until `holds` does; fails with `what` and what `state` says of it then.
 pub async fn eventually(what: &str, state: impl FnMut() -> String, mut holds: impl FnMut() -> bool) {

@@ -145,12 +145,23 @@ pub async fn status(url: &str) -> Value {
 impl World {
     /// Writes a configuration file for the real binary.
     pub fn config_file<'a>(&self, interval: &str, peers: impl IntoIterator<Item = &'a PeerHandle>) -> PathBuf {
+        self.config_file_in(self.data_dir(), interval, peers, "")
+    }
+
+    /// The same for a data directory of its own, with further lines.
+    pub fn config_file_in<'a>(
+        &self,
+        data_dir: &Path,
+        interval: &str,
+        peers: impl IntoIterator<Item = &'a PeerHandle>,
+        more: &str,
+    ) -> PathBuf {
         let peers: Vec<String> = peers.into_iter().map(|peer| address(peer).to_string()).collect();
-        let file = self.data_dir().join("rgsd.toml");
+        std::fs::create_dir_all(data_dir).expect("a directory");
+        let file = data_dir.join("rgsd.toml");
         let text = format!(
-            "network = \"regtest\"\ndata_dir = {:?}\npeers = {peers:?}\ninterval = {interval:?}\n\
-             listen = \"127.0.0.1:0\"\nbitcoind.rest_url = {:?}\n",
-            self.data_dir(),
+            "network = \"regtest\"\ndata_dir = {data_dir:?}\npeers = {peers:?}\ninterval = {interval:?}\n\
+             listen = \"127.0.0.1:0\"\nbitcoind.rest_url = {:?}\n{more}",
             self.bitcoind_url(),
         );
         std::fs::write(&file, text).expect("written");
