@@ -1,8 +1,12 @@
 //! A restart at mainnet's size: how soon the service answers, and how much memory it takes while it publishes and
 //! serves. The journal holds six days of talk (see `support/talking.rs`); no peer can be reached.
 //!
+//! Then the same journal gets an archive, to which all of it is shipped meanwhile.
+//!
 //! The service is the real program in a process of its own, so that memory is its alone.
 
+#[path = "../tests/support/postgres.rs"]
+mod postgres;
 mod support;
 
 use std::io::{Read, Write};
@@ -13,6 +17,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use bitcoin::Network;
+use postgres::Cluster;
 use rgsd::gossip::{Clock, Fact, SystemClock, UnixMs};
 use rgsd::journal::{Journal, SqliteJournal};
 use tempfile::TempDir;
@@ -35,12 +40,12 @@ fn main() {
     let entries = fill(folder.path());
     println!("a journal of {entries} entries");
 
-    let service = Service::start(folder.path());
+    let service = Service::start(folder.path(), &[]);
     let from_journal = service.until(|service| service.get("/snapshot/v2/0").is_some());
     println!("nothing published: the first answer after {from_journal:.2?}");
     drop(service);
 
-    let service = Service::start(folder.path());
+    let service = Service::start(folder.path(), &[]);
     let published = service.until(|service| service.get("/snapshot/v2/0").is_some());
     let read = service.until(|service| service.status()["journal"]["last_seq"].as_u64() >= Some(entries));
     println!("published before: the first answer after {published:.2?}, the journal read after {read:.2?}");
@@ -54,10 +59,24 @@ fn main() {
         println!("memory after another snapshot: {}", service.memory());
     }
 
+    let memory = [("VmRSS:", "resident memory, publishing and serving"), ("VmHWM:", "its peak since start")];
+    let memory = memory.map(|(line, what)| (what, memory_mb(&service.pid(), line)));
+    drop(service);
+
+    let database = Cluster::shared().database();
+    let service = Service::start(folder.path(), &["--database-url", &database.url]);
+    let archived = service.until(|service| service.get("/snapshot/v2/0").is_some());
+    let shipped = |service: &Service| {
+        let archive = &service.status()["archive"];
+        archive["connected"] == true && archive["last_seq"].as_u64() >= Some(entries)
+    };
+    println!("with an archive: all of it shipped after {:.1?}", service.until(shipped));
+    let shipping = memory_mb(&service.pid(), "VmHWM:");
+
     table::time_row("restart to first answer, a snapshot published before", ANSWER_WITHIN, published);
     table::time_row("the same, from the journal alone", ANSWER_WITHIN, from_journal);
-    for (line, what) in [("VmRSS:", "resident memory, publishing and serving"), ("VmHWM:", "its peak since start")] {
-        let used = memory_mb(&service.pid(), line);
+    table::time_row("the same with an archive that lacks everything", ANSWER_WITHIN, archived);
+    for (what, used) in memory.into_iter().chain([("the peak while all is shipped to an archive", shipping)]) {
         table::row(what, &format!("{RESIDENT_MB} MB"), &format!("{used} MB"), used as f64 / RESIDENT_MB as f64);
     }
 }
@@ -84,11 +103,12 @@ struct Service {
 }
 
 impl Service {
-    fn start(data_dir: &Path) -> Self {
+    fn start(data_dir: &Path, more: &[&str]) -> Self {
         let address = free_address();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rgsd"));
         command.env_clear().arg("serve").arg("--data-dir").arg(data_dir);
         command.args(["--peers", PEER, "--interval", "10s", "--log", "warn", "--listen", &address.to_string()]);
+        command.args(more);
         let started = Instant::now();
         Self { process: command.spawn().expect("the program"), address, started }
     }

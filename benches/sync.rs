@@ -3,8 +3,11 @@
 //!
 //! The measure is the time that the signature checks of the same messages take on the same cores, in the same run:
 //! everything else (the peer's own work, which shares the cores, included) may take half as much again. Then the same
-//! with funding proofs from a chain behind bitcoind's REST paths.
+//! with funding proofs from a chain behind bitcoind's REST paths, and with an archive, whose PostgreSQL shares the cores,
+//! too.
 
+#[path = "../tests/support/postgres.rs"]
+mod postgres;
 mod support;
 
 use std::collections::HashMap;
@@ -16,8 +19,9 @@ use bitcoin::hashes::{Hash, sha256d};
 use bitcoin::secp256k1::{Message, PublicKey, Secp256k1, VerifyOnly};
 use lightning::routing::gossip::{verify_channel_announcement, verify_node_announcement};
 use lightning::util::ser::Writeable;
+use postgres::Cluster;
 use rayon::prelude::*;
-use rgsd::config::{self, Bitcoind, Config};
+use rgsd::config::{self, Bitcoind, Config, Database};
 use rgsd::gossip::check::Gossip;
 use rgsd::gossip::{Clock, NodeId, PeerAddress, SystemClock};
 use rgsd::http::Status;
@@ -47,7 +51,7 @@ fn main() {
     let mut rounds: Vec<(Duration, Duration)> = (0..ROUNDS)
         .map(|round| {
             let alone = checks.run();
-            let sync = runtime.block_on(sync(&network, &store, None));
+            let sync = runtime.block_on(sync(&network, &store, None, None));
             println!("round {round}: the checks alone {alone:.2?}, the sync {sync:.2?}");
             (alone, sync)
         })
@@ -57,10 +61,14 @@ fn main() {
     let middle = rounds[ROUNDS / 2];
 
     let chain = Chain::of(&network, network.last_height() + 6);
-    let proven = runtime.block_on(sync(&network, &store, Some(&chain)));
+    let proven = runtime.block_on(sync(&network, &store, Some(&chain), None));
     let requests = chain.requests();
     let blocks = blocks_touched(&network);
     println!("with funding proofs: {requests:?} for {blocks} blocks");
+
+    let database = Cluster::shared().database();
+    let url = database.url.parse().expect("a database's URL");
+    let archived = runtime.block_on(sync(&network, &store, None, Some(Database::new(url))));
 
     let (alone, unproven) = middle;
     let measured = format!("{unproven:.2?}, the checks alone {alone:.2?}: {:.2} ×", ratio(&middle));
@@ -69,6 +77,14 @@ fn main() {
         "1.5 × its signature checks",
         &measured,
         ratio(&middle) / RATIO,
+    );
+    let measured = format!("{archived:.2?}: {:.2} ×", ratio(&(alone, archived)));
+    let share = ratio(&(alone, archived)) / RATIO;
+    table::row(
+        "the same with an archive, PostgreSQL on the same cores",
+        "1.5 × its signature checks",
+        &measured,
+        share,
     );
     let a_block = requests.total() as f64 / blocks as f64;
     let measured = format!("{a_block:.2} a block touched; {} requests, {proven:.2?}", requests.total());
@@ -88,7 +104,7 @@ fn blocks_touched(network: &Network) -> usize {
 }
 
 /// A sync by a new service, from the first connection until the journal has every message.
-async fn sync(network: &Network, store: &Arc<Store>, chain: Option<&Chain>) -> Duration {
+async fn sync(network: &Network, store: &Arc<Store>, chain: Option<&Chain>, database: Option<Database>) -> Duration {
     let folder = TempDir::new().expect("a directory");
     let secret = network.nodes()[0].secret;
     let peer = Peer::start(loopback().await, secret, network.chain_hash(), Behaviour::default(), Arc::clone(store));
@@ -104,6 +120,7 @@ async fn sync(network: &Network, store: &Arc<Store>, chain: Option<&Chain>) -> D
         peers: vec![address(&peer)],
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         bitcoind: Bitcoind { rest_url },
+        database,
         ..Config::default()
     };
     let stop = CancellationToken::new();
@@ -114,6 +131,12 @@ async fn sync(network: &Network, store: &Arc<Store>, chain: Option<&Chain>) -> D
     let all = store.len() as u64;
     until(|| journaled(&service.status(), all)).await;
     let took = started.elapsed();
+    let shipped =
+        |status: Status| status.archive.is_none_or(|archive| archive.last_seq.is_some_and(|last| last.0 >= all));
+    until(|| shipped(service.status())).await;
+    if service.status().archive.is_some() {
+        println!("shipped {:.2?} later", started.elapsed() - took);
+    }
     stop.cancel();
     service.finish().await.expect("a clean end");
     peer.stop().await;
