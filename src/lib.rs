@@ -4,7 +4,7 @@
 //! The rooms, in the order in which the data flows:
 //!
 //! 1. [`gossip`]: peers, the checking stage, funding proofs. What passes is a [`gossip::Fact`].
-//! 2. [`journal`]: facts and epochs become numbered, durable [`journal::Entry`]s.
+//! 2. [`journal`]: facts and epochs become numbered, durable [`journal::Entry`]s, with a copy in a remote archive.
 //! 3. [`history`]: what the network looked like at any recent epoch: a [`history::View`].
 //! 4. [`snapshot`]: a view becomes bytes, is checked by the official client, and is published.
 //! 5. [`http`]: what wallets and operators fetch.
@@ -16,8 +16,8 @@
 //! # Errors
 //!
 //! `anyhow` with context inside; a small closed enum where a caller branches ([`gossip::check::Refusal`],
-//! [`journal::AppendError`], [`snapshot::CutError`]). What comes from outside (a peer, bitcoind, the disk, a request)
-//! never panics. Details go to the log once, where the error is handled; an error that a user can cause is one
+//! [`journal::AppendError`], [`journal::lease::Misfit`], [`snapshot::CutError`]). What comes from outside (a peer,
+//! bitcoind, the disk, the database, a request) never panics. Details go to the log once, where the error is handled; an error that a user can cause is one
 //! sentence that names the culprit and the remedy.
 
 pub mod cli;

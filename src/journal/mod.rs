@@ -6,7 +6,13 @@
 //! happens to the process, the next start finds every entry that was committed. Knows nothing of snapshots.
 //!
 //! [`SqliteJournal`] is the journal in a local file, [`Writer`] the thread through which the service writes it,
-//! [`retention`] decides what it may forget. [`postgres`] is the archive, a copy of the journal in a remote database.
+//! [`retention`] decides what it may forget.
+//!
+//! The archive is a copy of the journal in a remote database, entry by entry under the same numbers. [`postgres`] is
+//! what is said to it, [`tls`] how the connection is kept secret. [`lease`] judges who may write it, [`settle`] brings
+//! journal and archive together at the start, [`ship`] copies into it, [`follow`] copies from it and takes over;
+//! [`link`] keeps the connection. Promises that the archive has every entry once, in the journal's order, and that
+//! nothing but a service without a journal waits for it.
 
 use std::fmt;
 use std::ops::ControlFlow;

@@ -157,13 +157,17 @@ impl Shipper {
         // First of all, and also where no entry can be shipped: another collector could do no better.
         let mut sign_due = Instant::now();
         loop {
-            let mut is_mine = true;
+            let (mut is_mine, mut sign) = (true, None);
             if Instant::now() >= sign_due {
                 sign_due = Instant::now() + self.lease / SIGNS;
-                is_mine = self.give_sign(archive, link, term).await?;
+                sign = archive.renew(term, self.identity.collector).await?;
+                is_mine = sign.is_some();
             }
             if is_mine && self.waiting() > 0 {
                 is_mine = self.ship_batch(archive, link, term).await? == Shipped::Done;
+            }
+            if is_mine && let Some(row) = sign {
+                self.do_chores(archive, link, &row).await?;
             }
             // A batch of unknown fate may have come through since: that is no other collector.
             if !is_mine && let Begun::Ended(end) = self.begin(archive, link).await? {
@@ -175,17 +179,15 @@ impl Shipper {
         }
     }
 
-    /// Tells those who stand by that the writer lives, and does what is to be done now and then. Returns `false` once
-    /// the term has ended.
-    async fn give_sign(&mut self, archive: &mut Archive, link: &mut Link, term: Term) -> anyhow::Result<bool> {
-        let Some(row) = archive.renew(term, self.identity.collector).await? else { return Ok(false) };
+    /// What is to be done with each sign of life, after what cannot wait.
+    async fn do_chores(&mut self, archive: &mut Archive, link: &mut Link, row: &Standing) -> anyhow::Result<()> {
         if self.waiting() == 0 {
             link.works(0);
         }
         offer(archive, &self.notes).await?;
-        self.pass_on(archive, &row).await?;
-        self.forgetter.look(term, self.identity.collector).await;
-        Ok(true)
+        self.pass_on(archive, row).await?;
+        self.forgetter.look(row.term, self.identity.collector).await;
+        Ok(())
     }
 
     /// Finds out where the archive stands, or founds it.

@@ -235,8 +235,12 @@ impl Keeper {
             }
             anyhow::Ok(())
         };
-        let (led, end) = tokio::join!(lead, ship::ship(setup));
-        led.map(|()| end)
+        let mut shipping = std::pin::pin!(ship::ship(setup));
+        tokio::select! {
+            end = &mut shipping => return Ok(end),
+            led = lead => led?,
+        }
+        Ok(shipping.await)
     }
 }
 
