@@ -73,8 +73,7 @@ fn an_outage_holds_up_neither_peers_nor_wallets() {
         service.eventually("the archive is gone", |status| !stands(status).connected).await;
         let channel = world.a_routable_channel();
         for changes in 1..=3 {
-            store.append(world.change_fee(channel, Direction::TwoToOne));
-            service.accepted(store.len() as u64).await;
+            service.hears(&store, world.change_fee(channel, Direction::TwoToOne)).await;
             service.next_epoch().await;
             service.tells(&world.truth()).await;
             service
@@ -115,8 +114,7 @@ fn a_replica_serves_the_same_bytes_also_without_the_archive() {
         let copy = Running::start(&world, replica.clone()).await;
         let channel = world.a_routable_channel();
         for _ in 0..3 {
-            store.append(world.change_fee(channel, Direction::OneToTwo));
-            writer.accepted(store.len() as u64).await;
+            writer.hears(&store, world.change_fee(channel, Direction::OneToTwo)).await;
             writer.next_epoch().await;
             let last = epoch(&writer.status());
             copy.eventually("the same epoch", |status| epoch(status) == last).await;
@@ -202,9 +200,7 @@ fn a_standby_takes_over_with_what_it_heard() {
 
         let first = Running::start(&world, config.clone()).await;
         assert!(is(Role::StandBy)(&first.status()), "the other one writes now");
-        let accepted = second.status().messages.accepted;
-        store.append(world.change_fee(channel, Direction::TwoToOne));
-        second.accepted(accepted + 1).await;
+        second.hears(&store, world.change_fee(channel, Direction::TwoToOne)).await;
         second.next_epoch().await;
         let last = epoch(&second.status());
         first.eventually("the same epoch", |status| epoch(status) == last).await;
@@ -241,8 +237,7 @@ fn a_writer_that_was_cut_off_comes_back_as_a_standby_and_loses_nothing() {
         second.eventually("it has taken over", is(Role::Writer)).await;
         // Only the writer that was cut off hears of this, and wallets get to know it there.
         let channel = world.a_routable_channel();
-        store.append(world.change_fee(channel, Direction::OneToTwo));
-        first.accepted(store.len() as u64).await;
+        first.hears(&store, world.change_fee(channel, Direction::OneToTwo)).await;
         first.next_epoch().await;
         first.tells(&world.truth()).await;
         let lost = epoch(&first.status());

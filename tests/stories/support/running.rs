@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rgsd::config::Config;
 use rgsd::gossip::{Clock, ShiftedClock};
 use rgsd::http::Status;
 use rgsd::serve::Service;
 use rgsd::snapshot::{Interval, Version};
+use rgsd::synth::Store;
 use tokio_util::sync::CancellationToken;
 
 use super::{DEADLINE, LOOK_EVERY, Wallet, World, eventually};
@@ -54,6 +56,13 @@ impl Running {
     /// Waits until that many messages have been accepted since the start.
     pub async fn accepted(&self, messages: u64) {
         self.eventually(&format!("{messages} messages are accepted"), |s| s.messages.accepted >= messages).await;
+    }
+
+    /// Lets a peer tell something new, and waits until it is accepted.
+    pub async fn hears(&self, store: &Store, message: Bytes) {
+        let before = self.status().messages.accepted;
+        store.append(message);
+        self.accepted(before + 1).await;
     }
 
     /// Lets time pass, quicker than it does.
