@@ -13,10 +13,11 @@ use rand::RngExt;
 use tokio::time::timeout;
 
 use super::lease::{Verdict, Watch, judge};
-use super::link::{Link, offer};
+use super::link::{Link, offer_some};
 use super::postgres::{Archive, Standing, Wire};
+use super::shelf::Shelf;
 use super::writer::Notes;
-use super::{Attachment, CollectorId, Entry, Event, Identity, Seq, Term, draw_epoch_offset_s};
+use super::{Attachment, CollectorId, Entry, Event, Identity, Reader, Seq, Term, draw_epoch_offset_s};
 
 /// How many entries are fetched at once.
 const PAGE: usize = 5_000;
@@ -38,6 +39,8 @@ pub struct Setup<R> {
     /// The local journal's last entry, and the last epoch's timestamp.
     pub last_seq: Seq,
     pub last_epoch: Option<u32>,
+    /// Reads the journal.
+    pub reader: Box<dyn Reader>,
     pub notes: Notes,
     /// After how long without a sign of life to take over; `None` for a replica, which never does.
     pub lease: Option<Duration>,
@@ -49,12 +52,13 @@ pub struct Setup<R> {
 /// Follows until it takes over; returns who the journal is from then on, which is noted in it. An error says that the
 /// local journal has ended: whatever may pass is tried again.
 pub async fn follow<R: Receiver>(link: &mut Link, setup: Setup<R>) -> anyhow::Result<Identity> {
-    let Setup { network, identity, last_seq, last_epoch, notes, lease, rng, receiver } = setup;
+    let Setup { network, identity, last_seq, last_epoch, reader, notes, lease, rng, receiver } = setup;
     let mut follower = Follower {
         network,
         identity,
         last_seq,
         last_epoch,
+        shelf: Shelf::new(reader),
         notes,
         renewed: None,
         watch: lease.map(Watch::new),
@@ -89,6 +93,7 @@ struct Follower<R> {
     identity: Identity,
     last_seq: Seq,
     last_epoch: Option<u32>,
+    shelf: Shelf,
     notes: Notes,
     /// The term and the renewals that were seen last.
     renewed: Option<(Term, u64)>,
@@ -103,7 +108,9 @@ impl<R: Receiver> Follower<R> {
     async fn session(&mut self, archive: &mut Archive, wire: &Wire, link: &mut Link) -> Result<Identity, Broken> {
         self.watch.iter_mut().for_each(Watch::reset);
         archive.listen().await?;
-        offer(archive, &self.notes).await?;
+        while offer_some(archive, &self.notes).await? {}
+        // It may be another one than before: brought back from a back-up, say, and written on since.
+        self.shelf.check_common(archive, self.last_seq).await?;
         loop {
             let asked = Instant::now();
             let row = archive

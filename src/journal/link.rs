@@ -166,15 +166,15 @@ impl Link {
 /// How many messages are offered at once.
 const OFFER: usize = 1_000;
 
-/// Offers what was cut off this journal to the archive's writer, whoever that is.
-pub(super) async fn offer(archive: &mut Archive, notes: &Notes) -> anyhow::Result<()> {
-    loop {
-        let (ids, messages): (Vec<i64>, Vec<Vec<u8>>) = notes.unoffered(OFFER).await?.into_iter().unzip();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        archive.offer(&messages.iter().map(Vec::as_slice).collect::<Vec<_>>()).await?;
-        // A kill in between has them offered once more: they will be refused as known.
-        notes.offered(ids).await?;
+/// Offers some of what was cut off this journal to the archive's writer, whoever that is. Returns whether there was
+/// any.
+pub(super) async fn offer_some(archive: &mut Archive, notes: &Notes) -> anyhow::Result<bool> {
+    let (ids, messages): (Vec<i64>, Vec<Vec<u8>>) = notes.unoffered(OFFER).await?.into_iter().unzip();
+    if ids.is_empty() {
+        return Ok(false);
     }
+    archive.offer(&messages.iter().map(Vec::as_slice).collect::<Vec<_>>()).await?;
+    // A kill in between has them offered once more: they will be refused as known.
+    notes.offered(ids).await?;
+    Ok(true)
 }

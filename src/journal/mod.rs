@@ -30,6 +30,7 @@ pub mod postgres;
 mod read_ahead;
 pub mod retention;
 pub mod settle;
+mod shelf;
 pub mod ship;
 mod sqlite;
 pub mod tls;

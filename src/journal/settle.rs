@@ -5,18 +5,19 @@
 //! is kept, to be offered to the archive's writer. Where the archive cannot be reached, the journal itself tells: who
 //! wrote goes on writing, and who followed goes on following.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use bitcoin::Network;
+use rand::RngExt;
 use tokio::task::spawn_blocking;
 
 use super::lease::{Misfit, Verdict, judge};
 use super::link::{Link, Role};
 use super::postgres::{Archive, Founding, Standing};
+use super::shelf::Shelf;
 use super::{
-    Attachment, CollectorId, Identity, Journal, JournalId, Opened, Reader, Seq, SqliteJournal, Term, Vacancy,
+    Attachment, CollectorId, Identity, Journal, JournalId, Opened, Seq, SqliteJournal, Term, Vacancy,
     draw_epoch_offset_s,
 };
 use crate::gossip::UnixMs;
@@ -88,9 +89,9 @@ pub async fn settle(link: &mut Link, mut plan: Plan<'_>) -> anyhow::Result<Settl
 /// Creates the journal in an empty data directory: the archive's, or a new one that the archive begins with.
 async fn create(link: &mut Link, vacancy: Vacancy, plan: &mut Plan<'_>) -> anyhow::Result<SqliteJournal> {
     let drawn = Founding {
-        journal: JournalId(rand::RngExt::random(plan.rng)),
+        journal: JournalId(plan.rng.random()),
         network: plan.network,
-        holder: CollectorId(rand::RngExt::random(plan.rng)),
+        holder: CollectorId(plan.rng.random()),
         term: Term(1),
         epoch_offset_s: draw_epoch_offset_s(None, plan.rng),
     };
@@ -135,13 +136,14 @@ async fn join(
         link.note(|health| health.last_seq = Some(Seq(0)));
         return Ok(()); // the shipper founds it
     };
+    let mut shelf = Shelf::new(journal.reader()?);
     if let Verdict::CutBack(term) = judge(&journal.identity(), journal.last_seq(), network, &row)? {
         let end = archive.end_of_term(term).await?;
         let end = end.ok_or(Misfit::ArchiveIsOlder { local: journal.last_seq().0 })?;
-        check_common(archive, journal, end).await?;
+        shelf.check_common(archive, end.min(journal.last_seq())).await?;
         cut_back(journal, end)?;
     }
-    check_common(archive, journal, row.last_seq).await?;
+    shelf.check_common(archive, row.last_seq.min(journal.last_seq())).await?;
     if journal.last_seq() < row.last_seq {
         follow_from_here(journal)?;
         while journal.last_seq() < row.last_seq {
@@ -160,20 +162,6 @@ async fn join(
 /// A journal that is behind is a copy until it has caught up, whatever it was: it must not go on from where it is.
 fn follow_from_here(journal: &mut SqliteJournal) -> anyhow::Result<()> {
     Ok(journal.identify(Identity { attachment: Attachment::Following, ..journal.identity() })?)
-}
-
-/// The last entry at or before `last` that both may have must be the same.
-async fn check_common(archive: &mut Archive, journal: &mut SqliteJournal, last: Seq) -> anyhow::Result<()> {
-    let Some(theirs) = archive.entry_at_or_before(last.min(journal.last_seq())).await? else { return Ok(()) };
-    let mut ours = None;
-    journal.read(Seq(theirs.seq.0.saturating_sub(1)), &mut |entry| {
-        ours = Some(entry);
-        ControlFlow::Break(())
-    })?;
-    match ours {
-        Some(ours) if ours.seq == theirs.seq && ours != theirs => Err(Misfit::Differs(theirs.seq.0).into()),
-        _ => Ok(()), // one that the journal has forgotten was superseded long ago
-    }
 }
 
 /// Cuts off what was accepted after the term's end.

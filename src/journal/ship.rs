@@ -6,22 +6,24 @@
 //! the next word with the archive, and nothing is shipped under it; and that what an earlier writer could not ship is
 //! passed on to be checked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::Network;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::lease::{Misfit, Verdict, judge};
-use super::link::{Link, offer};
+use super::link::{Link, offer_some};
 use super::postgres::{Archive, Founding, Shipped, Standing};
+use super::shelf::Shelf;
 use super::writer::{self, Notes};
 use super::{Attachment, Identity, Reader, Seq, Term};
+use crate::gossip::Clock;
 
 mod forget;
-mod read;
 
 use self::forget::Forgetter;
-use self::read::Shelf;
 
 /// The most entries in one batch, and the fewest when batches fail.
 const BATCH: usize = 5_000;
@@ -33,19 +35,19 @@ const HOLD: Duration = Duration::from_millis(200);
 /// How many signs of life there are in a lease.
 const SIGNS: u32 = 5;
 /// How many offered messages are taken at once.
-const OFFERED: usize = 1_000;
+const OFFERED: usize = 5_000;
 /// How long the last entries may take to ship when the service stops.
 const LAST_WORDS: Duration = Duration::from_millis(700);
 
 /// What the shipper is set up with.
 pub struct Setup {
     pub link: Link,
-    pub network: bitcoin::Network,
+    pub network: Network,
     pub identity: Identity,
     pub lease: Duration,
     /// How long superseded entries are kept.
     pub retention: Duration,
-    pub clock: std::sync::Arc<dyn crate::gossip::Clock>,
+    pub clock: Arc<dyn Clock>,
     /// Read the journal: one what is to be shipped, the other what is old.
     pub readers: [Box<dyn Reader>; 2],
     /// How far the journal is; closed when it has ended.
@@ -130,7 +132,7 @@ struct PassedOn {
 }
 
 struct Shipper {
-    network: bitcoin::Network,
+    network: Network,
     identity: Identity,
     lease: Duration,
     forgetter: Forgetter,
@@ -184,7 +186,7 @@ impl Shipper {
         if self.waiting() == 0 {
             link.works(0);
         }
-        offer(archive, &self.notes).await?;
+        offer_some(archive, &self.notes).await?; // the rest with the next sign: the lease must not run out
         self.pass_on(archive, row).await?;
         self.forgetter.look(row.term, self.identity.collector).await;
         Ok(())
@@ -202,12 +204,12 @@ impl Shipper {
             Verdict::CutBack(term) => {
                 let after = archive.end_of_term(term).await?;
                 let after = after.ok_or(Misfit::ArchiveIsOlder { local: last_seq.0 })?;
-                self.check_last_common(archive, after.min(last_seq)).await?;
+                self.shelf.check_common(archive, after.min(last_seq)).await?;
                 return Ok(Begun::Ended(End::Overtaken { after }));
             }
             Verdict::Follow => return Ok(Begun::Ended(End::Behind)), // a copy never ships
         };
-        self.check_last_common(archive, row.last_seq.min(last_seq)).await?;
+        self.shelf.check_common(archive, row.last_seq.min(last_seq)).await?;
         if row.last_seq > last_seq {
             return Ok(Begun::Ended(End::Behind));
         }
@@ -234,15 +236,6 @@ impl Shipper {
             Attachment::Alone | Attachment::Following => Term(1),
         };
         archive.found(&Founding { journal, network: self.network, holder: collector, term, epoch_offset_s }).await
-    }
-
-    /// The last entry that both have must be the same.
-    async fn check_last_common(&mut self, archive: &mut Archive, last: Seq) -> anyhow::Result<()> {
-        let Some(theirs) = archive.entry_at_or_before(last).await? else { return Ok(()) };
-        match self.shelf.entry(theirs.seq).await? {
-            Some(ours) if ours != theirs => Err(Misfit::Differs(theirs.seq.0).into()),
-            _ => Ok(()), // one that the journal has forgotten was superseded long ago
-        }
     }
 
     async fn ship_batch(&mut self, archive: &mut Archive, link: &mut Link, term: Term) -> anyhow::Result<Shipped> {

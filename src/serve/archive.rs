@@ -120,7 +120,7 @@ pub(super) struct Keeper {
     pub last_seq: Seq,
     pub last_epoch: Option<u32>,
     /// Read the journal.
-    pub readers: [Box<dyn Reader>; 2],
+    pub readers: [Box<dyn Reader>; 3],
     pub writer: Handles,
     /// None at a replica.
     pub collector: Option<Arc<Collector>>,
@@ -196,6 +196,7 @@ impl Keeper {
     ) -> anyhow::Result<ship::End> {
         let Self { role, mut identity, last_seq, last_epoch, readers, writer, collector, cut } = self;
         let Some(database) = &house.config.database else { return Ok(ship::End::Stopped) };
+        let [reader, new, old] = readers;
         let mut taken_over = false;
         if role != Role::Writer {
             let setup = follow::Setup {
@@ -203,6 +204,7 @@ impl Keeper {
                 identity,
                 last_seq,
                 last_epoch,
+                reader,
                 notes: writer.notes.clone(),
                 lease: (role == Role::StandBy).then_some(database.lease),
                 rng: Box::new(rand::make_rng::<rand::rngs::StdRng>()),
@@ -220,7 +222,7 @@ impl Keeper {
             lease: database.lease,
             retention: house.config.retention,
             clock: Arc::clone(&house.clock),
-            readers,
+            readers: [new, old],
             journal: writer.status,
             notes: writer.notes,
             offers,

@@ -75,7 +75,7 @@ impl Run {
         })
         .await??;
         let (identity, last_seq, last_epoch) = (journal.identity(), journal.last_seq(), journal.last_epoch());
-        let readers = [journal.reader()?, journal.reader()?];
+        let readers = [journal.reader()?, journal.reader()?, journal.reader()?];
         let (writer, drafts, commits) = Writer::spawn(Box::new(journal), Default::default())?;
         state.journal_is(writer.status());
 

@@ -124,6 +124,14 @@ fn a_replica_serves_the_same_bytes_also_without_the_archive() {
         }
         writer.stop().await;
         let before = copy.fetch(Version::V2).await;
+
+        // An archive that is no longer what was copied from it is not followed any further.
+        database
+            .sql("UPDATE rgsd.entry SET seen = seen - interval '1 s' WHERE seq = (SELECT max(seq) FROM rgsd.entry)");
+        cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader'");
+        let told =
+            |status: &Status| status.problem.as_ref().is_some_and(|problem| problem.contains("is not the one"));
+        copy.eventually("the difference is told", told).await;
         cluster.stop_immediate();
         copy.eventually("the archive is gone", |status| !stands(status).connected).await;
         assert!(copy.fetch(Version::V2).await == before);

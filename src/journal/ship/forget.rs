@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::read::Shelf;
 use crate::gossip::{Clock, UnixMs};
 use crate::journal::link::Connector;
 use crate::journal::postgres::Retained;
+use crate::journal::shelf::Shelf;
 use crate::journal::{CollectorId, Reader, Term};
 
 /// How often to look for days that are over, and how soon again after a failure.

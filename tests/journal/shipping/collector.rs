@@ -13,7 +13,7 @@ use rgsd::journal::follow;
 use rgsd::journal::link::{Link, Role};
 use rgsd::journal::ship::{self, End, Offer};
 use rgsd::journal::writer::Status;
-use rgsd::journal::{Draft, Entry, Event, Identity, Journal, Pace, Seq, Writer};
+use rgsd::journal::{Draft, Entry, Event, Identity, Journal, Pace, Reader, Seq, Writer};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::sleep;
 
@@ -53,12 +53,13 @@ impl Collector {
         let (role, journal) = (settled.role, settled.journal);
         let (mut identity, last) = (journal.identity(), (journal.last_seq(), journal.last_epoch()));
         let readers = [journal.reader().expect("a reader"), journal.reader().expect("a reader")];
+        let reader = journal.reader().expect("a reader");
         let heard = entries(&journal, 0);
         let (writer, drafts, _) = Writer::spawn(Box::new(journal), Pace::default()).expect("a thread");
         let ear = Arc::new(Mutex::new(Ear::new(drafts, &heard)));
         let hearing = tokio::spawn(hear(Arc::clone(&ear), self.first_ms, self.end.clone()));
         if role != Role::Writer {
-            identity = self.follow(&mut link, &writer, &ear, identity, last).await;
+            identity = self.follow(&mut link, &writer, &ear, identity, last, reader).await;
         }
         ear.lock().await.lead(identity.epoch_offset_s).await;
         let (offers, offered) = mpsc::channel(1);
@@ -93,12 +94,14 @@ impl Collector {
         ear: &Arc<Mutex<Ear>>,
         identity: Identity,
         (last_seq, last_epoch): (Seq, Option<u32>),
+        reader: Box<dyn Reader>,
     ) -> Identity {
         let setup = follow::Setup {
             network: Network::Regtest,
             identity,
             last_seq,
             last_epoch,
+            reader,
             notes: writer.notes(),
             lease: Some(self.lease),
             rng: Box::new(rand::make_rng::<rand::rngs::StdRng>()),

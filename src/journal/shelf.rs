@@ -1,11 +1,13 @@
-//! Reading the journal for the archive, on a thread that may block.
+//! Reading the local journal beside the archive: on a thread that may block, and to compare the two.
 
 use std::ops::ControlFlow;
 
 use anyhow::Context;
 use tokio::task::spawn_blocking;
 
-use crate::journal::{Entry, Reader, Seq};
+use super::lease::Misfit;
+use super::postgres::Archive;
+use super::{Entry, Reader, Seq};
 
 /// A reader that is lent to a thread for each reading.
 pub(super) struct Shelf {
@@ -30,10 +32,15 @@ impl Shelf {
         .await
     }
 
-    /// The entry with this number, if the journal still has it.
-    pub async fn entry(&mut self, seq: Seq) -> anyhow::Result<Option<Entry>> {
-        let found = self.after(Seq(seq.0.saturating_sub(1)), 1).await?;
-        Ok(found.into_iter().find(|entry| entry.seq == seq))
+    /// Sees to it that the last entry at or before `last` that the archive has is the journal's, too: two that agree
+    /// there have gone the same way up to there.
+    pub async fn check_common(&mut self, archive: &mut Archive, last: Seq) -> anyhow::Result<()> {
+        let Some(theirs) = archive.entry_at_or_before(last).await? else { return Ok(()) };
+        let ours = self.after(Seq(theirs.seq.0.saturating_sub(1)), 1).await?;
+        match ours.first() {
+            Some(ours) if ours.seq == theirs.seq && *ours != theirs => Err(Misfit::Differs(theirs.seq.0).into()),
+            _ => Ok(()), // one that the journal has forgotten was superseded long ago
+        }
     }
 
     /// The numbers below `bound` of the entries that the journal has.
