@@ -1,6 +1,8 @@
 //! The table of keys: the one place that says what can be set. A new key is a field of [`Config`], its default,
 //! and a row here.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::values::{self, LogFormat};
@@ -176,10 +178,7 @@ pub const KEYS: &[Key] = &[
         shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_lease, |time| refine(config, |database| database.lease = time)),
-        show: |config| {
-            let lease = config.database.as_ref().map(|database| values::show_time(database.lease));
-            lease.map_or(Shown::Unset, Shown::One)
-        },
+        show: |config| database_time(config, |database| database.lease),
     },
     Key {
         name: "database.timeout",
@@ -191,10 +190,7 @@ pub const KEYS: &[Key] = &[
         set: |config, texts| {
             one(texts, values::parse_timeout, |time| refine(config, |database| database.timeout = time))
         },
-        show: |config| {
-            let timeout = config.database.as_ref().map(|database| values::show_time(database.timeout));
-            timeout.map_or(Shown::Unset, Shown::One)
-        },
+        show: |config| database_time(config, |database| database.timeout),
     },
     Key {
         name: "replica",
@@ -242,6 +238,12 @@ pub const KEYS: &[Key] = &[
 /// Sets what belongs to a database. Where none is named, that is a mistake of its own.
 fn refine(config: &mut Config, set: impl FnOnce(&mut Database)) {
     config.database.as_mut().map(set);
+}
+
+/// A time that has no meaning without a database.
+fn database_time(config: &Config, time: fn(&Database) -> Duration) -> Shown {
+    let time = config.database.as_ref().map(|database| values::show_time(time(database)));
+    time.map_or(Shown::Unset, Shown::One)
 }
 
 /// Sets a key that takes one value.
