@@ -1,6 +1,10 @@
-//! What several rooms need of words: a text that must not be printed, and the word that was probably meant.
+//! What several rooms need of words: a text that must not be printed, the word that was probably meant, numbers, times
+//! and tables for people.
 
 use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use comfy_table::{CellAlignment, Table, presets};
 
 /// Text that must not be printed: it has no `Display`, and its `Debug` is blank.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,6 +25,36 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
+}
+
+/// A number with a comma before every three digits.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let first = (digits.len() - 1) % 3 + 1;
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index >= first && (index - first).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Unix seconds as a date and time of UTC (RFC 3339).
+pub fn rfc_3339(unix_s: u32) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(unix_s.into())).to_string()
+}
+
+/// Rows in columns that are two spaces apart and without lines: the first to the left, the others to the right.
+pub fn columns(rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        column.set_cell_alignment(if index == 0 { CellAlignment::Left } else { CellAlignment::Right });
+    }
+    table.trim_fmt()
 }
 
 /// The known word that was probably meant: a slip of the finger away, or the same without its section.
@@ -53,4 +87,17 @@ pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
         Some(word) => format!("{expected}; did you mean {word}?"),
         None => expected,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn numbers_are_grouped_by_threes() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345"), (7_123_456, "7,123,456")]
+        {
+            assert_eq!(grouped(number), text);
+        }
+    }
 }

@@ -27,12 +27,17 @@ const MAX_NODES: u64 = 1_000_000;
 /// No more than there are satoshis.
 const MAX_SAT: u64 = 21_000_000 * 100_000_000;
 
-const MAGIC: &[u8; 19] = b"GOSSMAP_COMPRESSv1\0";
+/// How an unpacked map begins.
+pub const MAGIC: &[u8; 19] = b"GOSSMAP_COMPRESSv1\0";
 
 pub(super) fn read(source: impl Read) -> anyhow::Result<Topology> {
     let mut source = BufReader::new(source);
     ensure!(starts_like_gzip(&mut source)?, "this is not a gzip file, so not a GOSSMAP_COMPRESSv1 map");
-    let mut map = Numbers { source: BufReader::new(GzDecoder::new(source).take(MAX_DECOMPRESSED)) };
+    read_unpacked(BufReader::new(GzDecoder::new(source)))
+}
+
+pub(super) fn read_unpacked(source: impl BufRead) -> anyhow::Result<Topology> {
+    let mut map = Numbers { source: source.take(MAX_DECOMPRESSED) };
     map.magic()?;
     let channels = map.channels()?;
     let topology = tables(&mut map, channels)?;
@@ -87,7 +92,7 @@ impl<R: BufRead> Numbers<R> {
     fn magic(&mut self) -> anyhow::Result<()> {
         let mut magic = [0; MAGIC.len()];
         self.fill(&mut magic)?;
-        ensure!(&magic == MAGIC, "this gzip file does not hold a GOSSMAP_COMPRESSv1 map");
+        ensure!(&magic == MAGIC, "this is not a GOSSMAP_COMPRESSv1 map");
         Ok(())
     }
 
@@ -173,9 +178,9 @@ impl<R: BufRead> Numbers<R> {
         Ok(indexes.into_iter().enumerate().map(maximum).collect())
     }
 
-    /// Nothing may follow; reading up to the end also lets gzip check its checksum.
+    /// Nothing may follow; reading up to the end also lets the packing check its checksum.
     fn end(&mut self) -> anyhow::Result<()> {
-        let rest = self.source.fill_buf().context("the map's gzip wrapping is damaged")?;
+        let rest = self.source.fill_buf().context("the map's packing is damaged")?;
         ensure!(rest.is_empty(), "the map goes on after its last table");
         Ok(())
     }
@@ -202,7 +207,7 @@ impl<R: BufRead> Numbers<R> {
         match self.source.read_exact(bytes) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => bail!("the map is cut short"),
-            Err(error) => Err(error).context("the map's gzip wrapping is damaged"),
+            Err(error) => Err(error).context("the map's packing is damaged"),
         }
     }
 }

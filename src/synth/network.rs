@@ -179,9 +179,25 @@ impl Network {
     /// A node speaks up again, with new details of itself.
     pub fn next_node_announcement(&mut self, now: UnixMs) -> Bytes {
         let index = self.rng.random_range(0..self.nodes.len());
+        let timestamp = seconds(now).max(self.nodes[index].timestamp.saturating_add(1));
+        let details = wire::Details::draw(&mut self.rng);
+        self.announce_node(index, &details, timestamp)
+    }
+
+    /// Makes a node say this of itself: features as BOLT 9 has them, big-endian, and address descriptors (BOLT 7), one
+    /// after the other. Neither is looked at.
+    ///
+    /// # Panics
+    /// If there is no node `index`.
+    pub fn set_node(&mut self, index: usize, features: &[u8], addresses: &[u8], timestamp: u32) -> Bytes {
+        let details = wire::Details { features: features.into(), colour: [0; 3], addresses: addresses.into() };
+        self.announce_node(index, &details, timestamp)
+    }
+
+    fn announce_node(&mut self, index: usize, details: &wire::Details, timestamp: u32) -> Bytes {
         let node = &mut self.nodes[index];
-        node.timestamp = seconds(now).max(node.timestamp.saturating_add(1));
-        node.announcement = wire::node_announcement(&mut self.rng, &node.secret, node.id, node.timestamp);
+        node.timestamp = timestamp;
+        node.announcement = wire::node_announcement(details, &node.secret, node.id, timestamp);
         node.announcement.clone()
     }
 
@@ -325,7 +341,8 @@ fn node(spec: &NetworkSpec, index: u32, now: u32) -> Node {
     // The streams above all channels' belong to the nodes.
     let mut rng = keys::rng(spec.seed, (1 << 32) + u64::from(index));
     let timestamp = recently(&mut rng, now);
-    Node { secret, id, timestamp, announcement: wire::node_announcement(&mut rng, &secret, id, timestamp) }
+    let details = wire::Details::draw(&mut rng);
+    Node { secret, id, timestamp, announcement: wire::node_announcement(&details, &secret, id, timestamp) }
 }
 
 fn recently(rng: &mut ChaCha8Rng, now: u32) -> u32 {

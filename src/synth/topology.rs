@@ -5,7 +5,7 @@
 //! data, so that a test can also write one by hand or change one.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::path::Path;
 
 use anyhow::Context;
@@ -39,10 +39,15 @@ impl Topology {
             .with_context(|| format!("cannot read a network's shape from {}", path.display()))
     }
 
-    /// Reads Core Lightning's "GOSSMAP_COMPRESSv1" format. Anything else is refused in one sentence, after reading no
+    /// Reads Core Lightning's "GOSSMAP_COMPRESSv1" format, as it comes: in gzip. Anything else is refused in one sentence, after reading no
     /// more than [`gossmap::MAX_DECOMPRESSED`] bytes and without holding more than the tables read so far.
     pub fn read_gossmap(source: impl Read) -> anyhow::Result<Self> {
         gossmap::read(source)
+    }
+
+    /// The same for a map that somebody else unpacks.
+    pub fn read_unpacked_gossmap(source: impl BufRead) -> anyhow::Result<Self> {
+        gossmap::read_unpacked(source)
     }
 
     /// Draws a plausible network with that many channels: a few hubs and many leaves, a third of the channels disabled

@@ -69,15 +69,29 @@ pub(super) fn channel_update(
     message.into_boxed_slice().into()
 }
 
-/// What the node tells of itself is drawn from `rng`.
-pub(super) fn node_announcement(rng: &mut ChaCha8Rng, node: &SecretKey, id: NodeId, timestamp: u32) -> Bytes {
+/// What a node tells of itself, beside its name.
+pub(super) struct Details {
+    pub features: Vec<u8>,
+    pub colour: [u8; 3],
+    /// Address descriptors, one after the other.
+    pub addresses: Vec<u8>,
+}
+
+impl Details {
+    /// Something plausible.
+    pub fn draw(rng: &mut ChaCha8Rng) -> Self {
+        Self { features: features(rng), colour: random(rng), addresses: addresses(rng) }
+    }
+}
+
+pub(super) fn node_announcement(details: &Details, node: &SecretKey, id: NodeId, timestamp: u32) -> Bytes {
     let mut message = start(NodeAnnouncement::TYPE, SIGNED);
-    with_length(&mut message, &features(rng));
+    with_length(&mut message, &details.features);
     message.extend(timestamp.to_be_bytes());
     message.extend(id.as_slice());
-    message.extend(random::<3>(rng)); // colour
+    message.extend(details.colour);
     message.extend(alias(id));
-    with_length(&mut message, &addresses(rng));
+    with_length(&mut message, &details.addresses);
     sign(&mut message, node, 0, SIGNED);
     message.into_boxed_slice().into()
 }

@@ -94,7 +94,7 @@ fn what_is_no_map_is_refused_in_one_sentence() {
     let map = plain(&numbers());
     assert!(refusal(b"hello, I am text").contains("not a gzip file"));
     assert!(refusal(b"").contains("not a gzip file"));
-    assert!(refusal(&gzip(b"GOSSMAP_COMPRESSv2\0...")).contains("does not hold a GOSSMAP_COMPRESSv1 map"));
+    assert!(refusal(&gzip(b"GOSSMAP_COMPRESSv2\0...")).contains("not a GOSSMAP_COMPRESSv1 map"));
     assert!(refusal(&gzip(&[&map[..], &[0]].concat())).contains("goes on"));
     assert!(refusal(&gzip(&[&MAGIC[..], &[0xfd, 0, 2]].concat())).contains("shortest form"));
 
