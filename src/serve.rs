@@ -7,6 +7,7 @@
 //! flushed, then the history, the publisher and the archive's keeper finish what they have.
 
 mod archive;
+pub(crate) mod collecting;
 mod curator;
 mod load;
 mod publisher;
@@ -54,8 +55,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     service.finish().await
 }
 
-/// Cancels `stop` at SIGTERM or SIGINT.
+/// What the system sends to who writes beyond the size that a file may have (`ulimit -f`).
+const SIGXFSZ: i32 = 25;
+
+/// Cancels `stop` at SIGTERM or SIGINT. A file that becomes too large is then an error of whoever writes it, who can
+/// clean up; by itself, it would be the end of the process.
 pub fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    drop(signal(SignalKind::from_raw(SIGXFSZ)).context("cannot watch for SIGXFSZ")?); // its handler stays
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     tokio::spawn(async move {

@@ -32,7 +32,7 @@ pub use crate::text::Secret;
 pub use check::{Finding, check};
 pub use keys::{KEYS, Key, Shape, Shown};
 pub use sources::{Environment, Flags, Origin, ProcessEnvironment};
-pub use values::{LogFormat, RestUrl, parse_interval, parse_log, parse_rest_url};
+pub use values::{LogFormat, RestUrl, parse_graph, parse_interval, parse_log, parse_network, parse_rest_url};
 
 use sources::Said;
 

@@ -139,7 +139,8 @@ pub enum LogFormat {
     Json,
 }
 
-pub(super) fn parse_network(text: &str) -> Result<Network, String> {
+/// The name of a network.
+pub fn parse_network(text: &str) -> Result<Network, String> {
     choose(
         text,
         &[
@@ -151,7 +152,8 @@ pub(super) fn parse_network(text: &str) -> Result<Network, String> {
     )
 }
 
-pub(super) fn parse_graph(text: &str) -> Result<Graph, String> {
+/// Which channels a snapshot holds.
+pub fn parse_graph(text: &str) -> Result<Graph, String> {
     choose(text, &[("routable", Graph::Routable), ("complete", Graph::Complete)])
 }
 

@@ -68,4 +68,6 @@ pub enum Closing {
     Silent,
     /// It had been accepted unproven, and a later look at the chain found no such funding output.
     Unfunded,
+    /// A recording says so, without a reason.
+    Recorded,
 }

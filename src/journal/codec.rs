@@ -7,7 +7,7 @@
 //! | 2 | `channel_announcement`, unproven | the same |
 //! | 3 | `channel_announcement`, proven | u64 capacity in sat, then the message |
 //! | 4 | proof | u64 scid, u64 capacity in sat |
-//! | 5 | closing | u64 scid, u8 reason: 0 silent, 1 unfunded |
+//! | 5 | closing | u64 scid, u8 reason: 0 silent, 1 unfunded, 2 recorded |
 //! | 6 | sync completed | the peer's 33 bytes |
 //! | 7 | epoch | u32 timestamp, u16 rules version, u8 graph: 0 routable, 1 complete |
 //!
@@ -94,6 +94,7 @@ fn closing_code(reason: Closing) -> u8 {
     match reason {
         Closing::Silent => 0,
         Closing::Unfunded => 1,
+        Closing::Recorded => 2,
     }
 }
 
@@ -102,6 +103,7 @@ fn decode_closing(body: &[u8]) -> Option<Event> {
     let reason = match reason {
         [0] => Closing::Silent,
         [1] => Closing::Unfunded,
+        [2] => Closing::Recorded,
         _ => return None,
     };
     Some(Event::Fact(Fact::Closed { scid: ShortChannelId(u64::from_be_bytes(*scid)), reason }))

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bitcoin::constants::ChainHash;
-use rand::RngExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,12 +13,12 @@ use super::FRONT_STOPS_WITHIN;
 use super::archive::{self, Keeper, Settled};
 use super::load::{Remembered, remember};
 use super::state::State;
-use super::{curator, publisher, scheduler};
+use super::{collecting, curator, publisher, scheduler};
 use crate::config::Config;
-use crate::gossip::check::{Checker, Limits, Rules};
-use crate::gossip::collector::{Collector, Mode, Setup, Sink, SinkClosed};
+use crate::gossip::check::Checker;
+use crate::gossip::collector::{Collector, Mode, Sink, SinkClosed};
 use crate::gossip::sync::Syncs;
-use crate::gossip::{Clock, Fact, NodeId, Secrets, UnixMs, funding, node_key};
+use crate::gossip::{Clock, Fact, UnixMs};
 use crate::journal::link::Role;
 use crate::journal::{Draft, Event, Journal, Seq, Writer};
 use crate::snapshot::{self, Folder, Schedule};
@@ -68,7 +66,7 @@ impl Run {
         let front = Tasks::new(stop.child_token());
         let back = front.sibling();
         let Settled { journal, role, link } = settled;
-        let rules = checking_rules(config);
+        let rules = collecting::rules(config);
         let (journal, remembered) = tokio::task::spawn_blocking(move || {
             let remembered = remember(&journal, rules);
             remembered.map(|remembered| (journal, remembered))
@@ -89,12 +87,12 @@ impl Run {
         let collector = match role {
             Role::Replica => None,
             Role::Writer => {
-                let syncs = Syncs::new(last_sync, last_message, peers(config), clock.now());
+                let syncs = Syncs::new(last_sync, last_message, collecting::peers(config), clock.now());
                 Some(collect(house, role, checker, syncs, &drafts, &front)?)
             }
             Role::StandBy => {
                 // What this collector had heard and the archive lacks is gone: everything is asked for again.
-                let syncs = Syncs::new(None, None, peers(config), clock.now());
+                let syncs = Syncs::new(None, None, collecting::peers(config), clock.now());
                 Some(collect(house, role, checker, syncs, &drafts, &front)?)
             }
         };
@@ -166,10 +164,6 @@ fn start_cutting(house: &House, drafts: mpsc::Sender<Draft>, epoch_offset_s: u32
     scheduler::start(schedule, drafts, snapshot::rules(config.graph), state, Arc::clone(clock), tasks);
 }
 
-fn peers(config: &Config) -> Vec<NodeId> {
-    config.peers.iter().map(|peer| NodeId::from_pubkey(&peer.node_id)).collect()
-}
-
 fn collect(
     house: &House,
     role: Role,
@@ -179,40 +173,10 @@ fn collect(
     front: &Tasks,
 ) -> anyhow::Result<Arc<Collector>> {
     let House { config, clock, state, .. } = house;
-    let bitcoind = config.bitcoind.rest_url.as_ref().map(|url| funding::Settings {
-        rest_url: url.expose(),
-        network: config.network,
-        timing: funding::Timing::default(),
-    });
-    if bitcoind.is_none() {
-        tracing::warn!("no bitcoind.rest_url is configured: channels are accepted without proof of their funding");
-    }
-    let setup = Setup {
-        rules: checking_rules(config),
-        peers: config.peers.clone(),
-        secrets: secrets(config)?,
-        bitcoind,
-        storage_full: state.storage_full(),
-        clock: Arc::clone(clock),
-        mode: if role == Role::StandBy { Mode::StandingBy } else { Mode::Leading },
-    };
+    let mode = if role == Role::StandBy { Mode::StandingBy } else { Mode::Leading };
+    let setup = collecting::setup(config, mode, state.storage_full(), Arc::clone(clock))?;
     let sink = sink(drafts.clone(), front.stop().clone());
     Ok(Arc::new(Collector::start(setup, checker, syncs, sink, front)?))
-}
-
-fn secrets(config: &Config) -> anyhow::Result<Secrets> {
-    let mut rng = rand::rng();
-    let node_key = node_key(&config.data_dir, || rng.random())?;
-    Ok(Secrets { node_key, ephemeral: rng.random() })
-}
-
-fn checking_rules(config: &Config) -> Rules {
-    Rules {
-        chain: ChainHash::using_genesis_block_const(config.network),
-        proofs: config.bitcoind.rest_url.is_some(),
-        retention: config.retention,
-        limits: Limits::default(),
-    }
 }
 
 /// Facts become drafts for the journal. Waits when the journal is slow, until the stop: the collector has a thread for

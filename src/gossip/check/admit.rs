@@ -256,7 +256,7 @@ impl From<Malformed> for Refusal {
 }
 
 /// A message's bytes with its type before them.
-fn wire(kind: u16, message: &impl Writeable) -> Vec<u8> {
+pub(super) fn wire(kind: u16, message: &impl Writeable) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(message.serialized_length() + 2);
     bytes.extend_from_slice(&kind.to_be_bytes());
     bytes.extend_from_slice(&message.encode());

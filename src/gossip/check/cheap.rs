@@ -7,7 +7,7 @@ use lightning::ln::msgs;
 use super::super::{Direction, NodeAnnouncement, NodeId, ShortChannelId, UnixMs};
 use super::known::KnownChannel;
 use super::signatures::Job;
-use super::{Checker, Gossip, Heard, Refusal, STALE_AFTER_S, addresses_len};
+use super::{Checker, Gossip, Heard, Outcome, Refusal, STALE_AFTER_S, addresses_len};
 
 /// A `channel_update` stamped further ahead than this is refused, as LDK does.
 const AHEAD_AT_MOST_S: u32 = 24 * 3600;
@@ -46,19 +46,26 @@ impl Announced {
 /// Finds a batch's exact copies: two peers may send the same message at nearly the same time.
 pub(super) struct Copies<'a> {
     batch: &'a [Heard],
-    last: HashMap<Subject, usize>,
+    /// `None` where none are sought.
+    last: Option<HashMap<Subject, usize>>,
 }
 
 impl<'a> Copies<'a> {
     pub fn new(batch: &'a [Heard]) -> Self {
-        Self { batch, last: HashMap::with_capacity(batch.len()) }
+        Self { batch, last: Some(HashMap::with_capacity(batch.len())) }
+    }
+
+    /// Finds none: where a batch ends must not decide what becomes of a copy whose original came too early.
+    pub fn unsought(batch: &'a [Heard]) -> Self {
+        Self { batch, last: None }
     }
 
     /// Whether this message came before. Only an exact copy shares its original's fate: a forgery with the same
     /// timestamp must not push out the true message.
     fn has(&mut self, index: usize) -> bool {
         let message = &self.batch[index].message;
-        let earlier = self.last.insert(Subject::of(message), index);
+        let Some(last) = &mut self.last else { return false };
+        let earlier = last.insert(Subject::of(message), index);
         earlier.is_some_and(|earlier| self.batch[earlier].message == *message)
     }
 }
@@ -90,21 +97,22 @@ impl Checker {
     /// are jobs for the signature gate, in order.
     pub(super) fn refuse_cheaply(
         &mut self,
-        now: UnixMs,
+        now: impl Fn(usize) -> UnixMs,
         batch: &[Heard],
         announcements: bool,
         announced: &Announced,
         copies: &mut Copies<'_>,
+        outcome: &mut Outcome,
     ) -> Vec<Job> {
         let mut jobs = Vec::with_capacity(batch.len());
         for (index, heard) in batch.iter().enumerate() {
             if matches!(heard.message, Gossip::Channel(_)) != announcements {
                 continue;
             }
-            match self.pass_cheaply(now, &heard.message, announced) {
-                Ok(_) if copies.has(index) => self.tally.refuse(Refusal::AlreadyKnown),
+            match self.pass_cheaply(now(index), &heard.message, announced) {
+                Ok(_) if copies.has(index) => self.refuse(index, Refusal::AlreadyKnown, outcome),
                 Ok(signers) => jobs.push(Job { index, signers }),
-                Err(refusal) => self.tally.refuse(refusal),
+                Err(refusal) => self.refuse(index, refusal, outcome),
             }
         }
         jobs

@@ -64,6 +64,11 @@ impl Turns {
         self.left = self.left.saturating_sub(1);
         may
     }
+
+    /// Gives the right to speak once, if there is none.
+    fn give(&mut self) {
+        self.left = self.left.max(1);
+    }
 }
 
 #[derive(Default)]
@@ -104,6 +109,20 @@ impl Known {
     /// Takes a known node's right to speak once more.
     pub fn take_node_turn(&mut self, id: &NodeId, now: UnixMs) -> bool {
         self.nodes.get_mut(id).is_some_and(|node| node.turns.take(now.secs()))
+    }
+
+    /// Lets a direction speak once more at least.
+    pub fn give_turn(&mut self, scid: ShortChannelId, direction: Direction) {
+        if let Some(channel) = self.channels.get_mut(&scid) {
+            channel.directions[direction as usize].turns.give();
+        }
+    }
+
+    /// The same for a node.
+    pub fn give_node_turn(&mut self, id: &NodeId) {
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.turns.give();
+        }
     }
 
     /// Channels without a proof.

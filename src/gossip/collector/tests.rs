@@ -8,7 +8,7 @@ use bitcoin::constants::ChainHash;
 use bytes::Bytes;
 
 use super::*;
-use crate::gossip::check::{Gossip, Heard, Limits, Refusal};
+use crate::gossip::check::{Gossip, Heard, Limits, Refusal, Signatures};
 use crate::gossip::funding::{Claim, Settled, Verdict};
 use crate::gossip::{Clock, Direction, NodeId};
 use crate::synth::{Network, NetworkSpec, Topology};
@@ -25,7 +25,7 @@ fn network(channels: usize) -> Network {
 
 fn rules(proofs: bool) -> Rules {
     let retention = Duration::from_secs(30 * 24 * 3600);
-    Rules { chain: ChainHash::REGTEST, proofs, retention, limits: Limits::default() }
+    Rules { chain: ChainHash::REGTEST, proofs, retention, limits: Limits::default(), signatures: Signatures::Checked }
 }
 
 fn heard(messages: impl IntoIterator<Item = Bytes>) -> Vec<Heard> {

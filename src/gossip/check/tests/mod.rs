@@ -2,6 +2,7 @@
 
 mod oracle;
 mod proofs;
+mod recorded;
 mod told;
 
 use bitcoin::constants::ChainHash;
@@ -31,7 +32,7 @@ pub(super) fn heard_from(peer: NodeId, messages: impl IntoIterator<Item = Bytes>
 
 pub(super) fn rules(proofs: bool) -> Rules {
     let retention = Duration::from_secs(30 * 24 * 3600);
-    Rules { chain: ChainHash::REGTEST, proofs, retention, limits: Limits::default() }
+    Rules { chain: ChainHash::REGTEST, proofs, retention, limits: Limits::default(), signatures: Signatures::Checked }
 }
 
 fn in_secs(seconds: u64) -> UnixMs {
