@@ -5,8 +5,8 @@
 //! [`Journal::append`] has returned, that numbers are gapless when assigned and never reused, and that whatever
 //! happens to the process, the next start finds every entry that was committed. Knows nothing of snapshots.
 //!
-//! [`SqliteJournal`] is the journal in a local file, [`Writer`] the thread through which the service writes it,
-//! [`retention`] decides what it may forget.
+//! [`SqliteJournal`] is the journal in a local file, [`Beside`] the same for others to read, [`Writer`] the thread
+//! through which the service writes it, [`retention`] decides what it may forget.
 //!
 //! The archive is a copy of the journal in a remote database, entry by entry under the same numbers. [`postgres`] is
 //! what is said to it, [`tls`] how the connection is kept secret. [`lease`] judges who may write it, [`settle`] brings
@@ -38,7 +38,7 @@ pub mod writer;
 
 pub use lock::DataDirLock;
 pub use read_ahead::read_ahead;
-pub use sqlite::{Opened, SqliteJournal, Vacancy};
+pub use sqlite::{Beside, Extent, Opened, SqliteJournal, Vacancy};
 pub use writer::{Pace, Retainer, Writer};
 
 /// An entry's number: 1 for the first, without gaps as they are assigned. 0 means "before the first".

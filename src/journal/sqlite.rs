@@ -12,8 +12,10 @@ use rusqlite::{Connection, params};
 use super::{AppendError, Attachment, DataDirLock, Draft, Entry, Event, Identity, Journal, Reader, Seq, codec};
 use crate::gossip::UnixMs;
 
+mod beside;
 mod open;
 
+pub use beside::{Beside, Extent};
 pub use open::{Opened, Vacancy};
 
 /// How many rows one statement reads: short read transactions let SQLite take the write-ahead log back into the

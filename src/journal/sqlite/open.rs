@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, bail};
 use bitcoin::Network;
@@ -22,7 +22,7 @@ mod embedded {
 }
 
 /// "rgsd": how `file(1)`, and we, tell a journal from any other SQLite database.
-const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rgsd");
+pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rgsd");
 /// How long to wait for somebody who looks at the file with a tool of their own.
 const BUSY: Duration = Duration::from_secs(5);
 /// How many of the last entries are decoded at start: where damage after a crash would be.
@@ -47,25 +47,40 @@ pub struct Vacancy {
 impl Vacancy {
     /// Creates the journal.
     pub fn create(self, identity: Identity, now: UnixMs) -> anyhow::Result<SqliteJournal> {
-        let Self { connection, file, network, lock } = self;
-        let (word, term) = stored(identity.attachment);
-        connection
-            .execute(
-                "INSERT INTO meta (id, network, offset_s, created_ms, collector, attachment, term)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![
-                    identity.journal.0,
-                    network.to_string(),
-                    identity.epoch_offset_s,
-                    now.0 as i64,
-                    identity.collector.0,
-                    word,
-                    term
-                ],
-            )
-            .map_err(|error| explain(error, &file))?;
+        let Self { mut connection, file, network, lock } = self;
+        introduce(&mut connection, network, &identity, now).map_err(|error| explain(error, &file))?;
         Ok(SqliteJournal { connection, file, identity, last_seq: Seq(0), last_epoch: None, _lock: lock })
     }
+}
+
+/// Notes whose journal it is. Its tables are then as old as the journal: the clock that made them was the system's, and
+/// `now` is what was passed in.
+fn introduce(
+    connection: &mut Connection,
+    network: Network,
+    identity: &Identity,
+    now: UnixMs,
+) -> rusqlite::Result<()> {
+    let (word, term) = stored(identity.attachment);
+    let transaction = connection.transaction()?;
+    transaction.execute(
+        "INSERT INTO meta (id, network, offset_s, created_ms, collector, attachment, term)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            identity.journal.0,
+            network.to_string(),
+            identity.epoch_offset_s,
+            now.0 as i64,
+            identity.collector.0,
+            word,
+            term
+        ],
+    )?;
+    let created = humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_millis(now.0)).to_string();
+    transaction.execute("UPDATE refinery_schema_history SET applied_on = ?1", [created])?;
+    transaction.commit()?;
+    // Nothing is left of the other time, not even between the rows: the same entries make the same file.
+    connection.execute_batch("VACUUM")
 }
 
 pub(super) fn look(data_dir: &Path, lock: DataDirLock, network: Network) -> anyhow::Result<Opened> {
@@ -121,9 +136,14 @@ pub(super) fn last_of(connection: &Connection, file: &Path) -> anyhow::Result<(S
 
 /// A connection that can only read the journal in `file`.
 pub(super) fn read_only(file: &Path) -> anyhow::Result<Connection> {
+    connect_read_only(file).map_err(|error| explain(error, file))
+}
+
+/// The same, with SQLite's own errors.
+pub(super) fn connect_read_only(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags).map_err(|error| explain(error, file))?;
-    connection.busy_timeout(BUSY).map_err(|error| explain(error, file))?;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(BUSY)?;
     Ok(connection)
 }
 
@@ -210,11 +230,18 @@ fn migrate(connection: &mut Connection, file: &Path) -> anyhow::Result<()> {
     // Grouped, so that the tables and the note that they are there come in one transaction: a kill in between
     // would leave tables that the next start tried to create again.
     let runner = embedded::migrations::runner().set_grouped(true);
-    let known = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
     let applied = applied_migration(connection, file)?;
-    if applied == known {
+    if refuse_newer(applied, file)? == applied {
         return Ok(());
     }
+    let migrated = runner.run(connection).map(|_| ());
+    migrated.with_context(|| format!("cannot bring the journal {} up to date", file.display()))
+}
+
+/// Refuses tables of a version that is not known yet; returns the newest that is.
+pub(super) fn refuse_newer(applied: i32, file: &Path) -> anyhow::Result<i32> {
+    let migrations = embedded::migrations::runner();
+    let known = migrations.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
     if applied > known {
         bail!(
             "the journal {} was written by a newer rgsd (its tables are version {applied}, this rgsd knows {known}): \
@@ -222,12 +249,11 @@ fn migrate(connection: &mut Connection, file: &Path) -> anyhow::Result<()> {
             file.display()
         );
     }
-    let migrated = runner.run(connection).map(|_| ());
-    migrated.with_context(|| format!("cannot bring the journal {} up to date", file.display()))
+    Ok(known)
 }
 
 /// The version that the tables have; 0 before the first migration. Checks what refinery would panic over.
-fn applied_migration(connection: &Connection, file: &Path) -> anyhow::Result<i32> {
+pub(super) fn applied_migration(connection: &Connection, file: &Path) -> anyhow::Result<i32> {
     let look = || -> rusqlite::Result<Option<(i32, bool)>> {
         let exists = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'refinery_schema_history'";
         if connection.query_row(exists, [], |_| Ok(())).optional()?.is_none() {
