@@ -18,6 +18,7 @@ use bitcoin::Network;
 
 use crate::snapshot::Latest;
 
+pub use path::{Ask, Route, route};
 pub use server::{bind, serve};
 pub use status::{
     ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,

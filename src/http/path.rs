@@ -6,7 +6,7 @@ use crate::snapshot::Version;
 
 /// What a path asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Route {
+pub enum Route {
     Index,
     Alive,
     Ready,
@@ -19,13 +19,14 @@ pub(super) enum Route {
 
 /// What a wallet asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Ask {
+pub struct Ask {
     pub version: Version,
     /// The timestamp of its last sync in unix seconds, 0 for never; a number beyond `u64` is its maximum.
     pub last_sync: u64,
 }
+
 /// Reads the path of a server for `network`.
-pub(super) fn route(path: &str, network: Network) -> Route {
+pub fn route(path: &str, network: Network) -> Route {
     let own = |prefix: &str| network.to_string() == prefix;
     match *segments(path).as_slice() {
         [] | [""] => Route::Index,

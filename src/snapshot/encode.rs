@@ -25,8 +25,8 @@ use crate::gossip::{NodeDetails, Policy, addresses_in};
 use crate::history::{View, ViewNode};
 
 /// Official clients drop a snapshot that holds more.
-const NODES_AT_MOST: usize = 200_000;
-const UPDATES_AT_MOST: usize = 600_000;
+pub(super) const NODES_AT_MOST: usize = 200_000;
+pub(super) const UPDATES_AT_MOST: usize = 600_000;
 /// ldk-node gives up on a larger one.
 const BYTES_AT_MOST: usize = 15 << 20;
 
@@ -55,19 +55,19 @@ pub enum TooLarge {
 pub(super) const TIMESTAMP_AT: usize = 4 + 32;
 
 /// Flags of a node's first byte in v2 (the lowest two bits are the key's parity).
-const NODE_ADDRESSES: u8 = 1 << 2;
-const NODE_FEATURES_SHIFT: u8 = 3;
+pub(super) const NODE_ADDRESSES: u8 = 1 << 2;
+pub(super) const NODE_FEATURES_SHIFT: u8 = 3;
 /// Of the three bits above the shift: 1 to 6 name a default, 7 says that the features follow.
-const NODE_FEATURES_FOLLOW: u8 = 7;
+pub(super) const NODE_FEATURES_FOLLOW: u8 = 7;
 const DEFAULT_FEATURES_AT_MOST: usize = 6;
 
 /// Flags of an update that say which fields follow; the lowest two bits are direction and "disabled".
-const CLTV: u8 = 1 << 6;
-const MINIMUM: u8 = 1 << 5;
-const BASE: u8 = 1 << 4;
-const PROPORTIONAL: u8 = 1 << 3;
-const MAXIMUM: u8 = 1 << 2;
-const DISABLED: u8 = 1 << 1;
+pub(super) const CLTV: u8 = 1 << 6;
+pub(super) const MINIMUM: u8 = 1 << 5;
+pub(super) const BASE: u8 = 1 << 4;
+pub(super) const PROPORTIONAL: u8 = 1 << 3;
+pub(super) const MAXIMUM: u8 = 1 << 2;
+pub(super) const DISABLED: u8 = 1 << 1;
 
 /// Encodes a whole view.
 pub fn encode_full(view: &View, chain: ChainHash, version: Version) -> Result<Vec<u8>, TooLarge> {
@@ -169,7 +169,7 @@ fn node_v2(node: &ViewNode, defaults: &[&[u8]], out: &mut Out) {
 
 /// The addresses that a snapshot can hold and a client can read: up to 255, of up to 255 bytes each. LDK passes over
 /// a host name with other characters than these.
-fn addresses(details: &NodeDetails) -> impl Iterator<Item = &[u8]> {
+pub(super) fn addresses(details: &NodeDetails) -> impl Iterator<Item = &[u8]> {
     let in_host_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let readable = move |address: &&[u8]| match address {
         [5, _, host @ .., _, _] => host.iter().all(in_host_name), // type, length, host name, port
@@ -179,7 +179,7 @@ fn addresses(details: &NodeDetails) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Features without the zero bytes at their head, which mean nothing (BOLT 9: feature vectors are padded on the left).
-fn significant(features: &[u8]) -> &[u8] {
+pub(super) fn significant(features: &[u8]) -> &[u8] {
     let zeros = features.iter().take_while(|byte| **byte == 0).count();
     &features[zeros..]
 }
@@ -311,41 +311,41 @@ fn big_size_len(value: u64) -> u16 {
 }
 
 /// Bytes being written.
-struct Out(Vec<u8>);
+pub(super) struct Out(pub(super) Vec<u8>);
 
 impl Out {
-    fn with_capacity(bytes: usize) -> Self {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    fn u8(&mut self, value: u8) {
+    pub(super) fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
 
-    fn u16(&mut self, value: u16) {
+    pub(super) fn u16(&mut self, value: u16) {
         self.bytes(&value.to_be_bytes());
     }
 
-    fn u32(&mut self, value: u32) {
+    pub(super) fn u32(&mut self, value: u32) {
         self.bytes(&value.to_be_bytes());
     }
 
-    fn u64(&mut self, value: u64) {
+    pub(super) fn u64(&mut self, value: u64) {
         self.bytes(&value.to_be_bytes());
     }
 
     /// Features came in a message, whose lengths are u16, too.
-    fn with_u16_length(&mut self, bytes: &[u8]) {
+    pub(super) fn with_u16_length(&mut self, bytes: &[u8]) {
         self.u16(bytes.len() as u16);
         self.bytes(bytes);
     }
 
     /// BOLT 1's BigSize.
-    fn big_size(&mut self, value: u64) {
+    pub(super) fn big_size(&mut self, value: u64) {
         match big_size_len(value) {
             1 => self.u8(value as u8),
             3 => {

@@ -5,11 +5,12 @@
 //! made from, and that whoever looks at the published files sees a whole snapshot at every instant.
 
 mod cut;
+pub mod decode;
 mod encode;
 mod publish;
 mod schedule;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verify;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 pub use cut::{Cut, CutError, cut};
+pub use decode::{Decoded, Undecodable, decode};
 pub use encode::{TooLarge, Version, encode_full};
 pub use publish::Folder;
 pub use schedule::{Blocked, Circumstances, Decision, Interval, Schedule};

@@ -81,6 +81,13 @@ impl Folder {
 
     /// Publishes a snapshot: afterwards, `current` is it. On error, `current` is what it was.
     pub fn publish(&self, snapshot: &Snapshot) -> anyhow::Result<()> {
+        self.add(snapshot)?;
+        self.tidy(snapshot.epoch.timestamp);
+        Ok(())
+    }
+
+    /// The same, and all the others stay.
+    pub fn add(&self, snapshot: &Snapshot) -> anyhow::Result<()> {
         self.try_publish(snapshot).with_context(|| format!("cannot publish a snapshot in {}", self.path.display()))
     }
 
@@ -101,9 +108,7 @@ impl Folder {
         symlink(&name, &link)?;
         sync(&self.path)?;
         fs::rename(&link, self.path.join(CURRENT))?;
-        sync(&self.path)?;
-        self.tidy(snapshot.epoch.timestamp);
-        Ok(())
+        Ok(sync(&self.path)?)
     }
 
     /// Creates the folder of folders, so that it outlives a power cut.

@@ -144,7 +144,7 @@ fn readable_addresses(details: &NodeDetails) -> Vec<SocketAddress> {
 }
 
 /// The client's log lines: the comparison says all there is to say.
-struct Quiet;
+pub(super) struct Quiet;
 
 impl Logger for Quiet {
     fn log(&self, _record: Record) {}
