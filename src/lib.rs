@@ -10,8 +10,9 @@
 //! 5. [`http`]: what wallets and operators fetch.
 //!
 //! A room uses only rooms with lower numbers. [`serve`] wires them into the running service; [`demo`] runs that
-//! service on a network from [`synth`]. [`cli`] and [`config`] say what the user wants; [`tasks`] owns what runs;
-//! [`text`] is about words.
+//! service on a network from [`synth`]. [`recording`] reads and writes recorded gossip, which [`replay`] takes the way of
+//! live gossip. [`inspect`] and [`diff`] look into snapshots, of any server, which [`source`] fetches. [`cli`] and
+//! [`config`] say what the user wants; [`tasks`] owns what runs; [`text`] is about words.
 //!
 //! # Errors
 //!
@@ -27,6 +28,7 @@ pub mod gossip;
 pub mod history;
 pub mod http;
 pub mod journal;
+pub mod recording;
 pub mod serve;
 pub mod snapshot;
 pub mod synth;
