@@ -1,6 +1,8 @@
 //! The commands and their flags. The flags that set keys are made from [`config::KEYS`], so that a new key needs
 //! nothing here. Usage errors are clap's, with exit code 2.
 
+mod recorder;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,10 +10,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use bitcoin::Network;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{self, Flags, KEYS, Key, Loaded, LogFormat, Shape, Shown};
+use crate::config::{self, Config, Flags, KEYS, Key, Loaded, LogFormat, Shape, Shown};
+use crate::gossip::check::Signatures;
+use crate::journal::Graph;
+use crate::recording;
+use crate::replay::{Asked, Terms, times};
 use crate::snapshot::Interval;
+use crate::source::Source;
+
+pub use self::recorder::RecordCommand;
 
 /// A Rapid Gossip Sync server: collects Lightning gossip, and serves wallets fresh snapshots of it.
 #[derive(Parser, Debug)]
@@ -27,8 +37,77 @@ pub enum Command {
     Serve(ConfigFlags),
     /// Run the same service on a synthetic network of its own: no peers, no bitcoind, nothing to set up
     Demo(DemoOptions),
+    /// Live gossip, or what a journal holds of it, to recordings that can be replayed
+    Record(RecordCommand),
+    /// Recorded gossip into a journal and snapshots, on the recording's own clock
+    Replay(ReplayOptions),
     /// Print the effective configuration, with each value's origin and secrets masked
     Config(ConfigCommand),
+    /// Print what is in a snapshot: counts, and where the bytes go
+    #[command(after_help = INSPECT_HELP)]
+    Inspect(InspectOptions),
+    /// Compare two full snapshots, of whatever servers, or recordings: channels, policies, node details
+    #[command(after_help = DIFF_HELP)]
+    Diff(DiffOptions),
+}
+
+const INSPECT_HELP: &str = "\
+A URL may be a snapshot's (it ends in a number, or in a number and .bin), the base URL that wallets are configured with
+(/0 is appended), or a server's alone (/v2/snapshot/0 is asked for, then /snapshot/0).
+
+--json: source, unpacked_from, version, chain, chain_hash, timestamp, time, age_s, channels, channels_with_capacity, nodes,
+nodes_with_details, nodes_without_details, node_reminders, updates, updates_full, updates_incremental, updates_reminder,
+disabled_directions, additional_data_bytes, trailing_bytes, and bytes: header, node_ids, node_details, announcements,
+updates and total, with raw, gzip, brotli and zstd each.
+
+Exit code: 0; 1 if it cannot be read, or is no snapshot.";
+
+const DIFF_HELP: &str = "\
+A URL may be a snapshot's (it ends in a number, or in a number and .bin), the base URL that wallets are configured with
+(/0 is appended), or a server's alone (/v2/snapshot/0 is asked for, then /snapshot/0).
+
+A recording is replayed as `rgsd replay` does it, up to the time of the snapshot that it is compared with, or to --at.
+
+Version 1 has neither capacities nor node details: they are compared if both sides can tell them. Timestamps, versions and
+sizes are shown, and make no difference.
+
+--json: a and b (source, format, version, chain, timestamp, time, bytes, channels, nodes, policies), identical, compared
+(capacities, node_details), channels_only_in_a, channels_only_in_b, channels_changed, policies_changed, nodes_changed;
+each change is a field, from and to.
+
+Exit code: 0 if there is no difference, 1 if there is one, 2 if there is trouble.";
+
+/// `rgsd inspect`.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct InspectOptions {
+    /// A file, - for standard input, or an http:// or https:// URL
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshot: Source,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rgsd diff`.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct DiffOptions {
+    /// A snapshot or a recording: a file, - for standard input, or an http:// or https:// URL
+    #[arg(value_name = "A")]
+    pub a: Source,
+    /// The same; what is different there
+    #[arg(value_name = "B")]
+    pub b: Source,
+    /// Print JSON, with every difference
+    #[arg(long, conflicts_with = "all")]
+    pub json: bool,
+    /// Print every difference, rather than the first 20
+    #[arg(long)]
+    pub all: bool,
+    /// When to look at a recording: unix seconds or 2026-02-03T12:00:00Z [default: the other side's time, or the end]
+    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    pub at: Option<u32>,
+    #[command(flatten)]
+    pub terms: TermOptions,
 }
 
 /// `rgsd demo`: the size of the synthetic network.
@@ -55,6 +134,71 @@ pub struct DemoOptions {
     /// What is logged
     #[arg(long, default_value = "warn", value_name = "FILTER", value_parser = config::parse_log)]
     pub log: String,
+}
+
+/// `rgsd replay`.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayOptions {
+    /// gossip_store, GSP and GOSSMAP_COMPRESSv1 files, compressed or not; - is standard input
+    #[arg(required = true, value_name = "RECORDING")]
+    pub recordings: Vec<recording::Source>,
+    /// Where the journal and the snapshots go: a directory that is not there yet, or empty
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// When to cut a snapshot: unix seconds or 2026-02-03T12:00:00Z; may be given several times [default: at the end]
+    #[arg(long, value_name = "TIME", value_parser = times::parse, conflicts_with = "every")]
+    pub at: Vec<u32>,
+    /// Cut snapshots as often as this
+    #[arg(long, value_name = "TIME", value_parser = times::parse_every)]
+    pub every: Option<Duration>,
+    /// The first of them [default: the first multiple within the recording]
+    #[arg(long, value_name = "TIME", value_parser = times::parse, requires = "every")]
+    pub from: Option<u32>,
+    /// The last of them [default: the recording's end]
+    #[arg(long, value_name = "TIME", value_parser = times::parse, requires = "every")]
+    pub to: Option<u32>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub terms: TermOptions,
+}
+
+impl ReplayOptions {
+    /// When snapshots are asked for.
+    pub fn asked(&self) -> Asked {
+        Asked { at: self.at.clone(), every: self.every, from: self.from, to: self.to }
+    }
+}
+
+/// How recordings are judged.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+#[command(next_help_heading = "Recordings")]
+pub struct TermOptions {
+    /// Take the recorder's word for the signatures instead of checking them
+    #[arg(long)]
+    pub trust: bool,
+    /// End with an error at the first record that is damaged or badly signed
+    #[arg(long)]
+    pub strict: bool,
+    /// Whose gossip it is: bitcoin, testnet, signet or regtest
+    #[arg(long, value_name = "NETWORK", default_value = "bitcoin", value_parser = config::parse_network)]
+    pub network: Network,
+    /// Which channels there are: routable or complete
+    #[arg(long, value_name = "GRAPH", default_value = "routable", value_parser = config::parse_graph)]
+    pub graph: Graph,
+}
+
+impl TermOptions {
+    pub fn terms(&self) -> Terms {
+        Terms {
+            network: self.network,
+            graph: self.graph,
+            retention: Config::default().retention,
+            signatures: if self.trust { Signatures::Trusted } else { Signatures::Checked },
+            strict: self.strict,
+        }
+    }
 }
 
 /// `rgsd config`.
@@ -173,7 +317,7 @@ fn as_json(loaded: &Loaded) -> anyhow::Result<String> {
 }
 
 /// Prints, and takes a reader that went away (`rgsd config | head -1`) for a normal end.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot print"),
         _ => Ok(()),
@@ -227,6 +371,7 @@ mod tests {
             ["demo", "--interval=7s"],
             ["demo", "--channels=0"],
             ["demo", "--log=inof"],
+            ["record", "--duration=1h"],
             ["dance", "now"],
         ] {
             assert_eq!(Cli::try_parse_from(["rgsd"].iter().chain(&line)).unwrap_err().exit_code(), 2, "{line:?}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use rgsd::cli::{Cli, Command, start_log};
+use rgsd::cli::{Cli, Command, DiffOptions, start_log};
 use rgsd::config::{self, LogFormat};
 
 fn main() -> ExitCode {
@@ -38,9 +38,27 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             start_log(&options.log, LogFormat::Text)?;
             rgsd::demo::run(options).await?;
         }
+        Command::Record(command) => command.run().await?,
+        Command::Replay(options) => {
+            start_log("warn", LogFormat::Text)?;
+            rgsd::replay::run(options).await?;
+        }
         Command::Config(command) => return command.run().await,
+        Command::Inspect(options) => rgsd::inspect::run(options).await?,
+        Command::Diff(options) => return Ok(diff(options).await),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// As diff(1) has it: 0 is the same, 1 is different, 2 is trouble.
+async fn diff(options: DiffOptions) -> ExitCode {
+    match rgsd::diff::run(options).await {
+        Ok(same) => ExitCode::from(u8::from(!same)),
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// One sentence on standard error; if that is gone, nobody is listening.
