@@ -3,22 +3,30 @@
 # The stories wait more than they compute: more of them than there are cores may run at a time.
 export RUST_TEST_THREADS ?= 8
 
-.PHONY: test soak tools lint docs bench
+PYLN := tests/support/pyln-requirements.txt
 
-# Debian's packages that building (a C compiler; perl and make for the vendored OpenSSL) and testing (PostgreSQL and
-# pgbouncer) need, installed where they are missing (as root). The tests start clusters of their own: Debian's default
-# one is not made.
+.PHONY: test soak tools lint docs bench goldens fuzz
+
+# Debian's packages that building (a C compiler; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
+# pgbouncer and Python) need, installed where they are missing (as root). The tests start clusters of their own: Debian's
+# default one is not made. And Core Lightning's own reader of recordings, from PyPI, in target/pyln: made once, and again
+# when its versions change.
 tools:
 	@missing=; \
 	command -v cc >/dev/null || missing="$$missing build-essential"; \
 	command -v perl >/dev/null || missing="$$missing perl"; \
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing="$$missing pgbouncer"; \
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3 python3-venv"; \
 	[ -z "$$missing" ] || { \
 		mkdir -p /etc/postgresql-common && { [ -e /etc/postgresql-common/createcluster.conf ] || \
 			echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf; } && \
 		apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 			-o Dpkg::Options::=--force-confold $$missing; }
+	@cmp -s $(PYLN) target/pyln/requirements.txt || { \
+		rm -rf target/pyln && python3 -m venv target/pyln && \
+		target/pyln/bin/pip install --quiet --disable-pip-version-check -r $(PYLN) && \
+		cp $(PYLN) target/pyln/requirements.txt; }
 
 test: tools
 	cargo test --locked
@@ -27,9 +35,23 @@ test: tools
 soak: tools
 	SOAK=1 cargo test --locked --test journal --test stories -- --nocapture
 
+# Makes the recordings and golden snapshots in snapshots/ anew, holds them against their stories, and shows what that
+# changes for wallets. To be read before it is committed.
+goldens: SHELL := /bin/bash
+goldens: .SHELLFLAGS := -o pipefail -c
+goldens: tools
+	REMAKE_GOLDENS=1 cargo test --locked --test stories goldens::
+	@mkdir -p target; git status --short -- snapshots; git --no-pager diff --stat HEAD -- snapshots
+	@git diff --name-only --relative --diff-filter=M HEAD -- 'snapshots/*.bin' | while read -r golden; do \
+		echo; echo "== $$golden"; git show "HEAD:./$$golden" >target/golden.bin || exit 1; \
+		cargo run --quiet --locked -- diff target/golden.bin "$$golden" </dev/null; [ $$? -le 1 ] || exit 1; \
+	done
+
 lint: tools
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --locked --target-dir target -- -D warnings
 
 docs: tools
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
@@ -41,3 +63,18 @@ bench: tools
 	mkdir -p target
 	cargo bench --locked --bench '*' 2>&1 | tee target/bench.log
 	@echo; echo '| work | budget | measured | share of the budget |'; echo '|---|---|---|---|'; grep '^| ' target/bench.log
+
+# Bad input for every reader, the snapshot decoder and the HTTP paths, a minute each: what they find becomes a test. Needs
+# a nightly toolchain, and cargo-fuzz, which it installs. The recordings and golden snapshots are where each begins.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS = gossip_store gsp gossmap recording snapshot http_path
+fuzz: tools
+	rustup toolchain list | grep -q nightly || rustup toolchain install nightly --profile minimal
+	cargo +nightly fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	fuzz/seed
+	cargo +nightly fuzz build --sanitizer none
+	for target in $(FUZZ_TARGETS); do \
+		echo "fuzzing $$target"; \
+		cargo +nightly fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+			-rss_limit_mb=1024 -max_len=65536 || exit 1; \
+	done
