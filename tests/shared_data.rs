@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use bitcoin::constants::ChainHash;
 use rayon::prelude::*;
-use rgsd::gossip::check::{Checker, Gossip, Heard, Limits, Refusal, Rules};
+use rgsd::gossip::check::{Checker, Gossip, Heard, Limits, Refusal, Rules, Signatures};
 use rgsd::gossip::{ChannelAnnouncement, ChannelUpdate, NodeId, ShortChannelId, UnixMs};
+use rgsd::recording::format::{self, Content, Format};
+use rgsd::recording::source::Source;
+use rgsd::recording::{Body, Damage, Found, Located, Record};
 use rgsd::synth::{Topology, TopologyChannel};
 
 /// A gossip message of the recording, and when it was recorded.
@@ -23,24 +26,24 @@ fn data(name: &str) -> PathBuf {
     PathBuf::from(folder).join(name)
 }
 
-/// The gossip messages of a `gossip_store`, version byte 15: records of u16 flags, u16 length, u32 crc, u32
-/// timestamp, big-endian, then the message. Core Lightning's own records (4101, 4103) are passed over.
+/// The recording, as it is read, with the place of each record.
+fn found() -> Vec<Located> {
+    let source = Source::File(data("mainnet-2021.gossip_store"));
+    let reading = format::open(&source).expect("a recording");
+    assert_eq!(reading.format, Format::Store { version: 15 });
+    let Content::Records(records) = reading.content else { panic!("a map") };
+    records.collect::<Result<_, _>>().expect("it is read to its end")
+}
+
+/// The gossip messages among it.
 fn recording() -> Vec<Recorded> {
-    let path = data("mainnet-2021.gossip_store");
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(bytes[0], 15, "version byte");
-    let mut rest = &bytes[1..];
-    let mut messages = Vec::new();
-    while let [_, _, l1, l2, _, _, _, _, t1, t2, t3, t4, tail @ ..] = rest {
-        let (message, after) = tail.split_at(usize::from(u16::from_be_bytes([*l1, *l2])));
-        rest = after;
-        let timestamp = u32::from_be_bytes([*t1, *t2, *t3, *t4]);
-        if (256..=258).contains(&u16::from_be_bytes([message[0], message[1]])) {
-            messages.push(Recorded { message: message.to_vec(), timestamp });
+    let message = |item: Located| match item.found {
+        Found::Record(Record { body: Body::Message(message), timestamp, .. }) => {
+            Some(Recorded { message: message.into(), timestamp })
         }
-    }
-    assert!(rest.is_empty(), "a torn record");
-    messages
+        _ => None,
+    };
+    found().into_iter().filter_map(message).collect()
 }
 
 fn checker() -> Checker {
@@ -49,6 +52,7 @@ fn checker() -> Checker {
         proofs: false,
         retention: Duration::from_secs(30 * 24 * 3600),
         limits: Limits::default(),
+        signatures: Signatures::Checked,
     })
 }
 
@@ -61,6 +65,30 @@ fn time_of(recorded: &Recorded) -> UnixMs {
     let wire = ChannelUpdate::from_wire(recorded.message.clone());
     let own = wire.map_or(recorded.timestamp, |update| update.timestamp());
     UnixMs(u64::from(recorded.timestamp.max(own)) * 1000)
+}
+
+#[test]
+fn the_recording_has_what_it_is_said_to_have() {
+    let (mut counts, mut deleted, mut pushed, mut damaged) = (HashMap::new(), 0, 0, Vec::new());
+    for Located { offset, found } in found() {
+        match found {
+            Found::Record(Record { flags, body, .. }) => {
+                let kind = match body {
+                    Body::Message(message) => u16::from_be_bytes([message[0], message[1]]),
+                    Body::Amount { .. } => 4101,
+                    other => panic!("{other:?} at {offset}"),
+                };
+                *counts.entry(kind).or_insert(0) += 1;
+                deleted += usize::from(flags.deleted);
+                pushed += usize::from(flags.push);
+            }
+            Found::Damage(damage) => damaged.push((offset, damage)),
+        }
+    }
+    assert_eq!(counts, HashMap::from([(256, 89), (258, 8), (4101, 88)]));
+    assert_eq!((deleted, pushed), (6, 7));
+    // The one `delete_chan` is the last record, and its checksum really does not fit.
+    assert_eq!(damaged, [(42_653, Damage::Checksum)]);
 }
 
 #[test]
@@ -121,4 +149,24 @@ fn the_map_of_mainnet_is_read_whole() {
     let count = |n| topology.channels.iter().filter(|channel| disabled(channel) == n).count();
     assert_eq!((topology.channels.len(), topology.nodes), (50_808, 17_324));
     assert_eq!((count(2), count(1)), (16_915, 1_976));
+}
+
+#[test]
+fn the_recording_replays_with_every_signature_valid() {
+    let out = tempfile::tempdir().expect("a directory");
+    let replay = std::process::Command::new(env!("CARGO_BIN_EXE_rgsd"))
+        .args(["replay", "--json", "--graph", "complete", "--out"])
+        .arg(out.path().join("replayed"))
+        .arg(data("mainnet-2021.gossip_store"))
+        .output()
+        .expect("the binary runs");
+    assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
+    let said: serde_json::Value = serde_json::from_slice(&replay.stdout).expect("JSON");
+    let records = &said["recordings"][0]["records"];
+    let count = |kind: &str| records[kind].as_u64().unwrap_or(0);
+    assert_eq!((count("channel_announcement"), count("channel_update"), count("channel_amount")), (89, 8, 88));
+    // The one record that is left, a delete_chan, has a checksum that does not fit.
+    assert_eq!(said["recordings"][0]["damage"]["checksum"]["first_offset"], 42_653);
+    assert_eq!(said["signatures"], "checked");
+    assert_eq!((&said["messages"]["received"], &said["messages"]["accepted"]), (&97.into(), &97.into()));
 }

@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rgsd::gossip::{Direction, Fact, UnixMs};
 use rgsd::journal::{
-    AppendError, Attachment, Draft, Event, Identity, Journal, Reader, Seq, SqliteJournal, Term, read_ahead,
+    AppendError, Attachment, Draft, Event, Extent, Identity, Journal, Reader, Seq, SqliteJournal, Term, read_ahead,
 };
 use rusqlite::Connection;
 
@@ -247,4 +247,47 @@ fn a_journal_of_the_first_version_goes_on() {
     assert_eq!(entries(&journal, 0).len(), 3);
     drop(journal);
     assert_eq!(store.journal().expect("opens").identity(), after);
+}
+
+#[test]
+fn is_read_beside_its_service_without_a_lock() {
+    let store = Sqlite::new();
+    let mut journal = store.open();
+    journal.append(&one_of_each()).expect("room");
+    let beside = SqliteJournal::beside(&store.data_dir()).expect("it can be read");
+    let last = one_of_each().len() as u64;
+    let extent = Extent {
+        span: (UnixMs(1_700_000_000_000), UnixMs(1_700_003_617_000)),
+        last_seq: Seq(last),
+        epochs: vec![(Seq(last - 1), 1_700_000_017), (Seq(last), 1_700_003_617)],
+    };
+    assert_eq!(beside.extent(), &extent);
+    assert_eq!(entries(&beside, 0), entries(&*journal, 0));
+    journal.append(&updates(3)).expect("the writer is not held up");
+    assert_eq!(entries(&beside, last).len(), 3);
+    drop(journal);
+    assert_eq!(entries(&SqliteJournal::beside(&store.data_dir()).expect("it is closed"), 0).len() as u64, last + 3);
+}
+
+#[test]
+fn what_cannot_be_read_beside_a_service_is_said() {
+    let refusal = |store: &Sqlite| match SqliteJournal::beside(&store.data_dir()) {
+        Ok(_) => panic!("not refused"),
+        Err(refusal) => format!("{refusal:#}"),
+    };
+    let store = Sqlite::new();
+    assert_says(&refusal(&store), &["there is no journal in", "data_dir"]);
+    assert!(!file(&store).exists());
+    drop(store.open());
+    assert_says(&refusal(&store), &["journal.sqlite is empty"]);
+    let store = filled(1);
+    let add = "INSERT INTO refinery_schema_history SELECT 99, 'later', applied_on, checksum FROM refinery_schema_history LIMIT 1";
+    Connection::open(file(&store)).and_then(|connection| connection.execute(add, [])).expect("written");
+    assert_says(&refusal(&store), &["journal.sqlite", "newer rgsd", "99"]);
+    let store = filled(1);
+    Connection::open(file(&store)).and_then(|it| it.pragma_update(None, "application_id", 7)).expect("written");
+    assert_says(&refusal(&store), &["journal.sqlite is a database of another program"]);
+    let store = filled(1);
+    fs::write(file(&store), "no database at all, but long enough to be looked at").expect("written");
+    assert_says(&refusal(&store), &["journal.sqlite", "damaged or not a journal"]);
 }

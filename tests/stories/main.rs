@@ -5,9 +5,13 @@
 //! machine's, is started where its process matters: kills, signals, errors, the demo.
 
 mod archive;
+mod ci;
 mod collecting;
 mod completeness;
+mod goldens;
+mod gossmap;
 mod hostility;
+mod inspecting;
 mod mistakes;
 mod outages;
 mod pairs;
@@ -16,5 +20,8 @@ mod postgres;
 mod processes;
 mod proving;
 mod publishing;
+mod recording;
+
+mod replaying;
 mod restarts;
 mod support;

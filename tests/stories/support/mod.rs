@@ -9,7 +9,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-pub use process::{Process, rgsd, status};
+pub use process::{Process, Run, rgsd, rgsd_with, status};
 pub use running::{Running, every};
 pub use wallet::{Truth, Wallet};
 pub use world::World;

@@ -30,7 +30,14 @@ pub struct Run {
 
 /// Runs `rgsd` to its end, which comes soon.
 pub fn rgsd<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Run {
-    let mut child = command().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    rgsd_with(|command| command.args(arguments))
+}
+
+/// The same, with its standard input or its environment, too.
+pub fn rgsd_with(set_up: impl FnOnce(&mut Command) -> &mut Command) -> Run {
+    let mut command = command();
+    set_up(&mut command);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
     let started = Instant::now();
     let status = loop {
         match child.try_wait().expect("waited") {

@@ -101,6 +101,18 @@ impl Wallet {
         self.channels().remove(&scid.0)?.policies[direction]
     }
 
+    /// Every channel that this wallet knows: what its directions charge, and its capacity.
+    pub fn told(&self) -> BTreeMap<ShortChannelId, ([Option<Policy>; 2], Option<u64>)> {
+        let told = |(scid, channel): (u64, Channel)| (ShortChannelId(scid), (channel.policies, channel.capacity_sat));
+        self.channels().into_iter().map(told).collect()
+    }
+
+    /// What this wallet knows of a node: the features' bits, big-endian, and how many addresses it has.
+    pub fn told_of(&self, node: &NodeId) -> Option<(Vec<u8>, usize)> {
+        let Details { features, addresses } = self.nodes().remove(node)?;
+        Some((features.into_iter().rev().skip_while(|byte| *byte == 0).collect(), addresses.len()))
+    }
+
     pub fn channel_count(&self) -> usize {
         self.graph.read_only().channels().len()
     }
