@@ -10,20 +10,13 @@
 mod postgres;
 mod support;
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bitcoin::hashes::{Hash, sha256d};
-use bitcoin::secp256k1::{Message, PublicKey, Secp256k1, VerifyOnly};
-use lightning::routing::gossip::{verify_channel_announcement, verify_node_announcement};
-use lightning::util::ser::Writeable;
 use postgres::Cluster;
-use rayon::prelude::*;
 use rgsd::config::{self, Bitcoind, Config, Database};
-use rgsd::gossip::check::Gossip;
-use rgsd::gossip::{Clock, NodeId, PeerAddress, SystemClock};
+use rgsd::gossip::{Clock, PeerAddress, SystemClock};
 use rgsd::http::Status;
 use rgsd::serve::Service;
 use rgsd::synth::{Behaviour, Chain, Network, NetworkSpec, Peer, PeerHandle, Store, Topology};
@@ -32,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use support::checks::Checks;
 use support::table;
 
 const CHANNELS: usize = 51_000;
@@ -47,7 +41,7 @@ fn main() {
     let store = Store::new(messages);
     let runtime = Runtime::new().expect("a runtime");
 
-    let checks = Checks::of(&network);
+    let checks = Checks::of(&network, network.dump());
     let mut rounds: Vec<(Duration, Duration)> = (0..ROUNDS)
         .map(|round| {
             let alone = checks.run();
@@ -163,50 +157,4 @@ async fn loopback() -> TcpListener {
 
 fn address(peer: &PeerHandle) -> PeerAddress {
     PeerAddress { node_id: peer.node_id, host: peer.addr.ip().to_string(), port: peer.addr.port() }
-}
-
-/// The signature checks of a whole network, and nothing else.
-struct Checks {
-    secp: Secp256k1<VerifyOnly>,
-    /// Each message, and who signs it where it does not say.
-    messages: Vec<(Gossip, Option<NodeId>)>,
-}
-
-impl Checks {
-    fn of(network: &Network) -> Self {
-        let ends: HashMap<u64, [NodeId; 2]> =
-            network.channels().iter().map(|channel| (channel.scid.0, channel.node_ids)).collect();
-        let read = |bytes: bytes::Bytes| {
-            let message = Gossip::from_wire(&bytes).expect("well-formed");
-            let signer = match &message {
-                Gossip::Update(m) => {
-                    let direction = usize::from(m.contents.channel_flags & 1);
-                    Some(ends[&m.contents.short_channel_id][direction])
-                }
-                _ => None,
-            };
-            (message, signer)
-        };
-        Self { secp: Secp256k1::verification_only(), messages: network.dump().into_iter().map(read).collect() }
-    }
-
-    /// How long they take, on all cores.
-    fn run(&self) -> Duration {
-        let started = Instant::now();
-        let all_good = self.messages.par_iter().all(|(message, signer)| self.is_good(message, signer.as_ref()));
-        assert!(all_good, "the network signs what it says");
-        started.elapsed()
-    }
-
-    fn is_good(&self, message: &Gossip, signer: Option<&NodeId>) -> bool {
-        match message {
-            Gossip::Channel(m) => verify_channel_announcement(m, &self.secp).is_ok(),
-            Gossip::Node(m) => verify_node_announcement(m, &self.secp).is_ok(),
-            Gossip::Update(m) => signer.is_some_and(|signer| {
-                let digest = Message::from_digest(sha256d::Hash::hash(&m.contents.encode()).to_byte_array());
-                let key = PublicKey::from_slice(signer.as_slice());
-                key.is_ok_and(|key| self.secp.verify_ecdsa(&digest, &m.signature, &key).is_ok())
-            }),
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each bench uses its part of it.
 
+pub mod checks;
 pub mod process;
 pub mod table;
 pub mod talking;
