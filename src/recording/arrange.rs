@@ -12,9 +12,9 @@
 //! | a closing, a proof | its record's timestamp; with none, the latest that came before it |
 //!
 //! The updates of a channel count whichever recording they stand in, but no channel is older than the first beginning.
-//! A recording begins with the first update, and ends with the last message, that another one's timestamp supports: a
-//! single node whose clock was off by years says nothing of when it was made. A channel whose announcement is marked as deleted,
-//! and whose closing is not recorded, is closed at the end.
+//! A recording begins with the first update, and ends with the last message, that the timestamps of others (one in a
+//! thousand) support: a node whose clock was off by years says nothing of when it was made. A channel whose
+//! announcement is marked as deleted, and whose closing is not recorded, is closed at the end.
 //!
 //! What is told is held in memory up to a bound, and in an unnamed temporary file beyond it.
 
@@ -381,13 +381,12 @@ impl<'a> Listener<'a> {
     /// that it has to say.
     fn span(&mut self) -> Option<(UnixMs, UnixMs)> {
         self.updated.sort_unstable();
-        let first = self.updated.windows(2).find(near).map(|pair| pair[0]).or(self.updated.first().copied());
+        let first = first(&self.updated);
         let mut all = std::mem::take(&mut self.stamped);
         all.extend(&self.updated);
         all.sort_unstable();
-        let first = first.or_else(|| all.windows(2).find(near).map(|pair| pair[0])).or(all.first().copied());
-        let last = all.windows(2).rfind(near).map(|pair| pair[1]).or(all.last().copied());
-        let stamped = first.zip(last).map(|(first, last)| [first, last].map(|s| UnixMs(u64::from(s) * 1000)));
+        let first = first.or_else(|| self::first(&all));
+        let stamped = first.zip(last(&all)).map(|(first, last)| [first, last].map(|s| UnixMs(u64::from(s) * 1000)));
         match (stamped, self.timed_span()) {
             (Some([a, b]), Some([c, d])) => Some((a.min(c), b.max(d))),
             (Some([first, last]), None) | (None, Some([first, last])) => Some((first, last)),
@@ -404,9 +403,25 @@ impl<'a> Listener<'a> {
     }
 }
 
-/// Whether of two timestamps, in order, each supports the other.
-fn near(pair: &&[u32]) -> bool {
-    pair[1] - pair[0] <= HEARD_FOR_S
+/// How many others must support a timestamp, among so many: one, and of many one in a thousand.
+fn support(count: usize) -> usize {
+    (count / 1000).max(1)
+}
+
+/// The first of these timestamps, which ascend, that enough others within two weeks support; or the very first.
+fn first(stamps: &[u32]) -> Option<u32> {
+    let support = support(stamps.len());
+    let mut groups = stamps.windows(support + 1);
+    let found = groups.find(|group| group[support] - group[0] <= HEARD_FOR_S);
+    found.map(|group| group[0]).or(stamps.first().copied())
+}
+
+/// The last, likewise.
+fn last(stamps: &[u32]) -> Option<u32> {
+    let support = support(stamps.len());
+    let mut groups = stamps.windows(support + 1);
+    let found = groups.rfind(|group| group[support] - group[0] <= HEARD_FOR_S);
+    found.map(|group| group[support]).or(stamps.last().copied())
 }
 
 /// What a record says, as a word for counters.

@@ -99,6 +99,26 @@ fn a_recording_spans_what_other_messages_support() {
 }
 
 #[test]
+fn of_many_messages_a_few_do_not_make_its_end() {
+    let network = network();
+    let update = |timestamp: u32| {
+        let mut update = network.channels()[0].updates[0].to_vec();
+        update[106..110].copy_from_slice(&timestamp.to_be_bytes()); // behind its signature, chain and channel
+        message(&update)
+    };
+    let steady = (0..5_000).map(|n| NOW_S + n * 60);
+    let wrong = (0..5).map(|n| NOW_S + 50 * YEAR_S + n);
+    let (_, surveys) = arranged(vec![located(steady.chain(wrong.clone()).map(update))]);
+    assert_eq!(surveys[0].span.map(|(from, to)| (from.secs(), to.secs())), Some((NOW_S, NOW_S + 4_999 * 60)));
+    let (_, surveys) = arranged(vec![located(wrong.map(update))]);
+    assert_eq!(
+        surveys[0].span.map(|(from, _)| from.secs()),
+        Some(NOW_S + 50 * YEAR_S),
+        "nothing else says otherwise"
+    );
+}
+
+#[test]
 fn a_recorders_time_holds_until_its_next_and_never_goes_back() {
     let network = network();
     let at = |ms| Body::Time(UnixMs(ms));
