@@ -6,7 +6,7 @@ use bitcoin::Network;
 use bitcoin::constants::ChainHash;
 
 use super::score::{Origin, Step, Stretch};
-use crate::gossip::check::{Checker, Judged, Limits, Refusal, Rules, Signatures, Tally};
+use crate::gossip::check::{Judged, Limits, Refusal, Replayer, Rules, Signatures, Tally};
 use crate::gossip::{Malformed, UnixMs};
 use crate::journal::{Draft, Event, Graph};
 use crate::snapshot::rules;
@@ -26,7 +26,7 @@ pub struct Terms {
 /// See the module's head.
 pub(super) struct Stage {
     terms: Terms,
-    checker: Checker,
+    replayer: Replayer,
     /// The recordings' names, in their order.
     names: Vec<String>,
     unreadable: u64,
@@ -42,15 +42,15 @@ impl Stage {
             limits: Limits { unproven_burst: u32::MAX, ..Limits::default() },
             signatures: terms.signatures,
         };
-        Self { terms, checker: Checker::new(rules), names, unreadable: 0 }
+        Self { terms, replayer: Replayer::new(rules), names, unreadable: 0 }
     }
 
     /// Takes a step. An error names the recording and the place.
     pub fn take(&mut self, step: Step) -> anyhow::Result<Vec<Draft>> {
         let judged = match step {
             Step::Stretch(stretch) => self.stretch(stretch)?,
-            Step::Closed { at, scid } => self.checker.close_recorded(at, scid),
-            Step::Proof { at, scid, capacity_sat } => self.checker.prove_recorded(at, scid, capacity_sat),
+            Step::Closed { at, scid } => self.replayer.close(at, scid),
+            Step::Proof { at, scid, capacity_sat } => self.replayer.prove(at, scid, capacity_sat),
             Step::Cut(timestamp) => return Ok(self.cut(timestamp)),
         };
         Ok(drafts(judged))
@@ -58,7 +58,7 @@ impl Stage {
 
     /// How many messages met which end, those included that could not be read.
     pub fn tally(&self) -> Tally {
-        let mut tally = self.checker.tally().clone();
+        let mut tally = self.replayer.tally().clone();
         tally.received += self.unreadable;
         if self.unreadable > 0 {
             *tally.refused.entry(Refusal::Malformed).or_default() += self.unreadable;
@@ -69,7 +69,7 @@ impl Stage {
     fn stretch(&mut self, stretch: Stretch) -> anyhow::Result<Judged> {
         let Stretch { messages, origins, unreadable, .. } = stretch;
         self.unreadable += unreadable.len() as u64;
-        let judged = self.checker.check_recorded(messages);
+        let judged = self.replayer.check(messages);
         if self.terms.strict {
             self.insist(&judged, &origins, &unreadable)?;
         }
@@ -93,7 +93,7 @@ impl Stage {
 
     fn cut(&mut self, timestamp: u32) -> Vec<Draft> {
         let at = UnixMs(u64::from(timestamp) * 1000);
-        let mut drafts = drafts(self.checker.wait_recorded(at));
+        let mut drafts = drafts(self.replayer.wait(at));
         drafts.push(Draft { seen: at, event: Event::Epoch { timestamp, rules: rules(self.terms.graph) } });
         drafts
     }

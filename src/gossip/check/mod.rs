@@ -32,8 +32,7 @@ use self::known::Known;
 use self::late::LateClaims;
 pub use self::limits::Limits;
 use self::limits::{RefusedFundings, UnprovenRates};
-use self::recorded::{Beats, Shelf};
-pub use self::recorded::{Judged, Recorded};
+pub use self::recorded::{Judged, Recorded, Replayer};
 pub use self::refusal::{Refusal, Tally};
 use self::signatures::Signed;
 pub use self::waiting::Capacity;
@@ -155,10 +154,6 @@ pub struct Checker {
     late_claims: LateClaims,
     next_claim: CandidateId,
     tally: Tally,
-    /// Where a recording's clock stands; not used for live gossip.
-    beats: Beats,
-    /// The same.
-    shelf: Shelf,
 }
 
 impl Checker {
@@ -175,8 +170,6 @@ impl Checker {
             late_claims: LateClaims::default(),
             next_claim: 1,
             tally: Tally::default(),
-            beats: Beats::default(),
-            shelf: Shelf::default(),
         }
     }
 

@@ -15,7 +15,7 @@ use super::super::{ChannelAnnouncement, Closing, Direction, Fact, NodeId, ShortC
 use super::admit::wire;
 use super::cheap::Copies;
 use super::signatures::Signed;
-use super::{Checker, Gossip, Heard, Outcome, Refusal, STALE_AFTER_S};
+use super::{Checker, Gossip, Heard, Outcome, Refusal, Rules, STALE_AFTER_S, Tally};
 
 /// How often held messages are looked at.
 const HELD_EVERY: Duration = Duration::from_secs(10);
@@ -55,23 +55,44 @@ impl Judged {
 }
 
 /// The announcements of all channels but those that were closed on the recorder's word, with their capacities.
-pub(super) type Shelf = HashMap<ShortChannelId, (ChannelAnnouncement, Option<u64>)>;
+type Shelf = HashMap<ShortChannelId, (ChannelAnnouncement, Option<u64>)>;
 
 /// What the recording's clock has brought so far.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Beats {
+struct Beats {
     last: UnixMs,
     held: UnixMs,
     silence: UnixMs,
     listening_since: UnixMs,
 }
 
-impl Checker {
+/// The checking stage for recordings, with what only they need to have remembered.
+pub struct Replayer {
+    checker: Checker,
+    beats: Beats,
+    shelf: Shelf,
+}
+
+impl Replayer {
+    pub fn new(rules: Rules) -> Self {
+        Self { checker: Checker::new(rules), beats: Beats::default(), shelf: Shelf::default() }
+    }
+
+    /// Counts since the start.
+    pub fn tally(&self) -> &Tally {
+        self.checker.tally()
+    }
+
+    /// Channels that were let through and are not closed.
+    pub fn channel_count(&self) -> usize {
+        self.checker.channel_count()
+    }
+
     /// Passes a stretch of a recording through the gates: messages in the order of their times, which go on from those
     /// of the stretch before. Signatures are checked on all cores, so longer stretches are faster; but one must end with
     /// the hour, and where a channel is closed, because what comes after is held against what is known before it.
-    pub fn check_recorded(&mut self, stretch: Vec<Recorded>) -> Judged {
-        self.tally.received += stretch.len() as u64;
+    pub fn check(&mut self, stretch: Vec<Recorded>) -> Judged {
+        self.checker.tally.received += stretch.len() as u64;
         let times: Vec<UnixMs> = stretch.iter().map(|recorded| recorded.at).collect();
         let said: Vec<_> = stretch.iter().map(|recorded| (recorded.capacity_sat, recorded.accepted)).collect();
         let nobody = NodeId::from_slice(&[2; 33]).expect("33 bytes");
@@ -82,7 +103,8 @@ impl Checker {
             self.pass_time(first, &mut judged);
             self.take_back(first, &batch, &mut judged);
         }
-        let signed = self.check_signatures(|index| times[index], &batch, Copies::unsought(&batch), &mut outcome);
+        let signed =
+            self.checker.check_signatures(|index| times[index], &batch, Copies::unsought(&batch), &mut outcome);
         judged.take(UnixMs::default(), outcome); // no facts yet
         for (index, signed) in signed {
             let at = times[index];
@@ -92,8 +114,8 @@ impl Checker {
             if accepted {
                 self.give_turn(&batch[index].message);
             }
-            if let Err(refusal) = self.admit_recorded(at, &batch[index], capacity_sat, signed, &mut outcome) {
-                self.refuse(index, refusal, &mut outcome);
+            if let Err(refusal) = self.admit(at, &batch[index], capacity_sat, signed, &mut outcome) {
+                self.checker.refuse(index, refusal, &mut outcome);
             }
             judged.take(at, outcome);
         }
@@ -105,18 +127,18 @@ impl Checker {
         for heard in batch {
             let Gossip::Update(m) = &heard.message else { continue };
             let scid = ShortChannelId(m.contents.short_channel_id);
-            if self.is_known(scid) || m.contents.timestamp < at.secs().saturating_sub(STALE_AFTER_S) {
+            if self.checker.is_known(scid) || m.contents.timestamp < at.secs().saturating_sub(STALE_AFTER_S) {
                 continue;
             }
             if let Some((announcement, capacity_sat)) = self.shelf.get(&scid).cloned() {
                 let fact = Fact::Channel { announcement, capacity_sat };
-                self.known.learn(at, &fact); // not accepted: it was counted when it came
+                self.checker.known.learn(at, &fact); // not accepted: it was counted when it came
                 judged.facts.push((at, fact));
             }
         }
     }
 
-    fn admit_recorded(
+    fn admit(
         &mut self,
         at: UnixMs,
         heard: &Heard,
@@ -125,9 +147,9 @@ impl Checker {
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
         match &heard.message {
-            Gossip::Channel(m) => self.admit_recorded_channel(at, m, capacity_sat, outcome),
-            Gossip::Update(m) => self.admit_update(at, heard.peer, m, signed, outcome),
-            Gossip::Node(m) => self.admit_node(at, heard.peer, m, outcome),
+            Gossip::Channel(m) => self.admit_channel(at, m, capacity_sat, outcome),
+            Gossip::Update(m) => self.checker.admit_update(at, heard.peer, m, signed, outcome),
+            Gossip::Node(m) => self.checker.admit_node(at, heard.peer, m, outcome),
         }
     }
 
@@ -138,47 +160,47 @@ impl Checker {
             Gossip::Channel(_) => {}
             Gossip::Update(m) => {
                 let direction = Direction::from_flags(m.contents.channel_flags);
-                self.known.give_turn(ShortChannelId(m.contents.short_channel_id), direction);
+                self.checker.known.give_turn(ShortChannelId(m.contents.short_channel_id), direction);
             }
-            Gossip::Node(m) => self.known.give_node_turn(&m.contents.node_id),
+            Gossip::Node(m) => self.checker.known.give_node_turn(&m.contents.node_id),
         }
     }
 
-    fn admit_recorded_channel(
+    fn admit_channel(
         &mut self,
         at: UnixMs,
         m: &msgs::ChannelAnnouncement,
         capacity_sat: Option<u64>,
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
-        self.pass_channel(at, &m.contents)?;
+        self.checker.pass_channel(at, &m.contents)?;
         let announcement = ChannelAnnouncement::from_wire(wire(ChannelAnnouncement::TYPE, m))?;
         self.shelf.insert(announcement.scid(), (announcement.clone(), capacity_sat));
-        self.accept(at, Fact::Channel { announcement, capacity_sat }, outcome);
+        self.checker.accept(at, Fact::Channel { announcement, capacity_sat }, outcome);
         Ok(())
     }
 
     /// Takes the recorder's word that a channel is no more.
-    pub fn close_recorded(&mut self, at: UnixMs, scid: ShortChannelId) -> Judged {
+    pub fn close(&mut self, at: UnixMs, scid: ShortChannelId) -> Judged {
         let (mut judged, mut outcome) = (Judged::default(), Outcome::default());
         self.pass_time(at, &mut judged);
         self.shelf.remove(&scid);
-        if self.is_known(scid) {
-            self.accept(at, Fact::Closed { scid, reason: Closing::Recorded }, &mut outcome);
+        if self.checker.is_known(scid) {
+            self.checker.accept(at, Fact::Closed { scid, reason: Closing::Recorded }, &mut outcome);
         }
         judged.take(at, outcome);
         judged
     }
 
     /// Takes the recorder's word for what a channel's funding output is worth, if that was not known.
-    pub fn prove_recorded(&mut self, at: UnixMs, scid: ShortChannelId, capacity_sat: u64) -> Judged {
+    pub fn prove(&mut self, at: UnixMs, scid: ShortChannelId, capacity_sat: u64) -> Judged {
         let (mut judged, mut outcome) = (Judged::default(), Outcome::default());
         self.pass_time(at, &mut judged);
         if let Some((_, capacity)) = self.shelf.get_mut(&scid) {
             capacity.get_or_insert(capacity_sat);
         }
-        if self.known.channel(scid).is_some_and(|channel| channel.capacity_sat.is_none()) {
-            self.accept(at, Fact::Proof { scid, capacity_sat }, &mut outcome);
+        if self.checker.known.channel(scid).is_some_and(|channel| channel.capacity_sat.is_none()) {
+            self.checker.accept(at, Fact::Proof { scid, capacity_sat }, &mut outcome);
         }
         judged.take(at, outcome);
         judged
@@ -186,7 +208,7 @@ impl Checker {
 
     /// Lets the recording's clock come to `at`, when nothing but an epoch does. Nothing is heard by it, and nobody is
     /// found to be silent: which epochs are asked for must not change what a recording tells after them.
-    pub fn wait_recorded(&mut self, at: UnixMs) -> Judged {
+    pub fn wait(&mut self, at: UnixMs) -> Judged {
         let mut judged = Judged::default();
         self.look_at_held(at, &mut judged);
         judged
@@ -204,17 +226,17 @@ impl Checker {
         if at.0 / SILENCE_EVERY_MS > beats.silence.0 / SILENCE_EVERY_MS {
             beats.silence = at;
             if at.since(beats.listening_since) >= LISTENING_FOR {
-                let silent = self.close_silent(at);
+                let silent = self.checker.close_silent(at);
                 judged.take(at, silent);
             }
         }
     }
 
     fn look_at_held(&mut self, at: UnixMs, judged: &mut Judged) {
-        let holds = !(self.held.is_empty() && self.held_nodes.is_empty());
+        let holds = !(self.checker.held.is_empty() && self.checker.held_nodes.is_empty());
         if holds && at.since(self.beats.held) >= HELD_EVERY {
             self.beats.held = at;
-            let released = self.release_held(at);
+            let released = self.checker.release_held(at);
             judged.take(at, released);
         }
     }

@@ -14,24 +14,24 @@ fn recorded(at: UnixMs, message: &Bytes) -> Recorded {
 /// Returns how many messages were accepted.
 fn a_month_of_nothing(waits: impl Fn(UnixMs) -> bool) -> u64 {
     let mut network = network(10);
-    let mut checker = Checker::new(rules(false));
-    checker.check_recorded(network.dump().iter().map(|message| recorded(NOW, message)).collect());
-    let mut talk = |checker: &mut Checker, index: usize, at: UnixMs| {
+    let mut replayer = Replayer::new(rules(false));
+    replayer.check(network.dump().iter().map(|message| recorded(NOW, message)).collect());
+    let mut talk = |replayer: &mut Replayer, index: usize, at: UnixMs| {
         let policy = network.channels()[index].policies[0];
         let update = network.set_policy(index, Direction::OneToTwo, policy, at.secs());
-        checker.check_recorded(vec![recorded(at, &update)]);
+        replayer.check(vec![recorded(at, &update)]);
     };
     for half_hour in 1..96 {
-        talk(&mut checker, 0, in_secs(half_hour * HOUR / 2));
+        talk(&mut replayer, 0, in_secs(half_hour * HOUR / 2));
     }
     let after = 35 * DAY;
     for at in (0..after / HOUR).map(|hour| in_secs(hour * HOUR)).filter(|at| *at > in_secs(2 * DAY) && waits(*at)) {
-        assert_eq!(checker.wait_recorded(at).facts, [], "{at:?}");
+        assert_eq!(replayer.wait(at).facts, [], "{at:?}");
     }
     for index in 0..10 {
-        talk(&mut checker, index, in_secs(after + index as u64));
+        talk(&mut replayer, index, in_secs(after + index as u64));
     }
-    checker.tally().accepted
+    replayer.tally().accepted
 }
 
 #[test]
@@ -52,10 +52,10 @@ fn what_a_recorder_has_accepted_is_not_rationed_again() {
         })
         .collect();
     let accepted = |accepted: bool| {
-        let mut checker = Checker::new(rules(false));
-        checker.check_recorded(dump.iter().map(|message| recorded(NOW, message)).collect());
+        let mut replayer = Replayer::new(rules(false));
+        replayer.check(dump.iter().map(|message| recorded(NOW, message)).collect());
         let told = (1..).zip(&talk).map(|(at, message)| Recorded { accepted, ..recorded(in_secs(at), message) });
-        let facts = checker.check_recorded(told.collect()).facts;
+        let facts = replayer.check(told.collect()).facts;
         facts
             .iter()
             .filter(|(at, fact)| matches!(fact, Fact::Update(update) if update.timestamp() == at.secs()))
@@ -69,26 +69,21 @@ fn what_a_recorder_has_accepted_is_not_rationed_again() {
 fn a_channel_that_was_silent_is_back_with_its_next_update_unless_its_recorder_closed_it() {
     let mut network = network(10);
     let fifth = network.channels()[5].scid;
-    let mut checker = Checker::new(rules(false));
-    checker.check_recorded(network.dump().iter().map(|message| recorded(NOW, message)).collect());
-    let mut talk = |checker: &mut Checker, index: usize, at: UnixMs| {
+    let mut replayer = Replayer::new(rules(false));
+    replayer.check(network.dump().iter().map(|message| recorded(NOW, message)).collect());
+    let mut talk = |replayer: &mut Replayer, index: usize, at: UnixMs| {
         let policy = network.channels()[index].policies[0];
         let update = network.set_policy(index, Direction::OneToTwo, policy, at.secs());
-        checker
-            .check_recorded(vec![recorded(at, &update)])
-            .facts
-            .into_iter()
-            .map(|(_, fact)| fact)
-            .collect::<Vec<_>>()
+        replayer.check(vec![recorded(at, &update)]).facts.into_iter().map(|(_, fact)| fact).collect::<Vec<_>>()
     };
     let closings = |facts: Vec<Fact>| facts.iter().filter(|fact| matches!(fact, Fact::Closed { .. })).count();
     let silent: usize =
-        (1..2 * 24 * 40).map(|half_hour| closings(talk(&mut checker, 0, in_secs(half_hour * HOUR / 2)))).sum();
-    assert_eq!((silent, checker.channel_count()), (9, 1));
-    let facts = talk(&mut checker, 4, in_secs(40 * DAY));
+        (1..2 * 24 * 40).map(|half_hour| closings(talk(&mut replayer, 0, in_secs(half_hour * HOUR / 2)))).sum();
+    assert_eq!((silent, replayer.channel_count()), (9, 1));
+    let facts = talk(&mut replayer, 4, in_secs(40 * DAY));
     assert!(matches!(facts[..], [Fact::Channel { .. }, Fact::Update(_)]), "{facts:?}");
-    checker.close_recorded(in_secs(40 * DAY), fifth);
-    assert_eq!(talk(&mut checker, 5, in_secs(40 * DAY + 1)), []);
-    let tally = checker.tally();
+    replayer.close(in_secs(40 * DAY), fifth);
+    assert_eq!(talk(&mut replayer, 5, in_secs(40 * DAY + 1)), []);
+    let tally = replayer.tally();
     assert_eq!(tally.accepted + tally.refused.values().sum::<u64>(), tally.received);
 }
