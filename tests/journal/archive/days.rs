@@ -9,6 +9,7 @@ use rgsd::journal::{Draft, Entry, Seq};
 
 use super::{DAY_MS, NOON_MS, ONE, TWO, all, assert_says, connect, founded, numbered, open, ship, updates};
 use crate::postgres::{Cluster, Database};
+use crate::shipping::props::Log;
 use crate::unsigned::{announcement, draft, scid};
 
 /// The partitions in the order of their numbers, `kept` first.
@@ -102,12 +103,12 @@ async fn a_day_that_cannot_turn_turns_later() {
 /// It is said once, and once more when it happens anew; shipping goes on meanwhile.
 #[tokio::test]
 async fn says_once_that_the_day_cannot_turn() {
-    let log = tempfile::NamedTempFile::new().expect("a file");
-    let to_log = log.reopen().expect("our own file");
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(to_log).finish();
-    let _capturing = tracing::subscriber::set_default(subscriber);
-    let said = || std::fs::read_to_string(log.path()).expect("UTF-8");
-    let warnings = || said().matches("day cannot turn").count();
+    let (log, _captured) = Log::capture();
+    let mut said = 0;
+    let mut warnings = || {
+        said += log.take().iter().filter(|line| line.contains("day cannot turn")).count();
+        said
+    };
     let database = Cluster::shared().database();
     let (mut archive, standing) = founded(&database).await;
     ship_days(&mut archive, &standing, 1).await;

@@ -1,13 +1,11 @@
 //! A wire to a database that can turn into a black hole: it swallows what is sent, and nobody gets an error.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
-
-use crate::postgres::free_port;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mood {
@@ -21,6 +19,8 @@ pub enum Mood {
 
 pub struct Line {
     port: u16,
+    /// What holds the port until the line is opened: nobody else gets it, and whoever connects is refused.
+    held: Mutex<Option<TcpSocket>>,
     mood: Arc<watch::Sender<Mood>>,
 }
 
@@ -28,19 +28,23 @@ pub struct Line {
 const LARGE: usize = 4_000;
 
 impl Line {
-    pub async fn to(port: u16) -> Self {
-        let line = Self { port: free_port(), mood: Arc::new(watch::Sender::new(Mood::Whole)) };
-        line.open(port).await;
+    pub fn to(port: u16) -> Self {
+        let line = Self::closed();
+        line.open(port);
         line
     }
 
     /// One that refuses connections until it is opened.
     pub fn closed() -> Self {
-        Self { port: free_port(), mood: Arc::new(watch::Sender::new(Mood::Whole)) }
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let port = socket.local_addr().expect("bound").port();
+        Self { port, held: Mutex::new(Some(socket)), mood: Arc::new(watch::Sender::new(Mood::Whole)) }
     }
 
-    pub async fn open(&self, port: u16) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("a free port");
+    pub fn open(&self, port: u16) {
+        let socket = self.held.lock().expect("no panic while locked").take().expect("opened once");
+        let listener = socket.listen(1_024).expect("its port is its own");
         tokio::spawn(accept(listener, port, Arc::clone(&self.mood)));
     }
 

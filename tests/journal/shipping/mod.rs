@@ -9,5 +9,5 @@ mod kills;
 mod line;
 mod outages;
 mod pairs;
-mod props;
+pub mod props;
 mod restoring;

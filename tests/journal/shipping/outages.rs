@@ -254,7 +254,7 @@ async fn a_role_whose_statements_are_broken_off() {
 async fn a_black_hole() {
     let cluster = Cluster::shared();
     let database = cluster.database();
-    let line = Line::to(cluster.port()).await;
+    let line = Line::to(cluster.port());
     let scene = Scene::begin(&database, &line.url(&database.url, cluster.port())).await;
     // In the middle of a batch: the server goes on waiting for the rest, and holds the archive's row meanwhile.
     line.turn(Mood::Armed);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bitcoin::Network;
@@ -21,6 +21,8 @@ use rgsd::journal::{Draft, Entry, Event, Identity, Journal, Opened, Pace, Seq, S
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 
 use crate::unsigned::{announcement, draft, epoch, ipv4, node, node_announcement, policy, scid, update};
 
@@ -275,6 +277,10 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Captures it for as long as the guard is kept.
     pub fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
+        // While there is only one subscriber, `tracing` asks the thread that first comes to a line whether anybody wants
+        // it, and remembers a no for all threads. With a second one it asks them all.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(NoSubscriber::default()));
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()

@@ -200,7 +200,7 @@ async fn an_empty_directory_waits_for_the_archive() {
     let opening = async {
         waits.recv().await.expect("it waits");
         waits.recv().await.expect("it goes on waiting");
-        line.open(cluster.port()).await;
+        line.open(cluster.port());
     };
     let (settled, ()) = tokio::join!(settling, opening);
     assert_same("restored", &entries(&settled.expect("restored").journal, 0), &story(1, 100));

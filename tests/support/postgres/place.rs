@@ -1,14 +1,16 @@
 //! Where the clusters live: the system's binaries, the directory of this test process, and the watchdog that clears up
 //! behind it.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
+
+use tokio::net::TcpSocket;
 
 use super::Certificates;
 
@@ -148,11 +150,23 @@ pub fn children_of(parent: u32) -> Vec<u32> {
     pids.filter(|pid| child(pid) == Some(parent)).collect()
 }
 
-/// A TCP port that nobody uses, from below the range that the system gives to connections: it can be used again after
-/// a stop.
+/// A TCP port that nobody uses, and that no other call in this process gets: for servers that are stopped and started
+/// again, so it is from below the range that the system gives to connections.
+///
+/// It is looked at without listening: while another thread starts a process, a socket that was closed here may live on
+/// for a moment in the new one, and one that listened would keep the port.
 pub fn free_port() -> u16 {
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    std::iter::repeat_with(|| rand::random_range(20_000..32_000)).take(1_000).find(free).expect("a free port")
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().expect("no panic while locked");
+    let free = |port: &u16| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("a socket may");
+        socket.bind(([127, 0, 0, 1], *port).into()).is_ok()
+    };
+    let ports = std::iter::repeat_with(|| rand::random_range(20_000..32_000)).take(1_000);
+    let port = ports.filter(|port| !given.contains(port)).find(free).expect("a free port");
+    given.insert(port);
+    port
 }
 
 /// Waits for a condition, for a minute at most.
