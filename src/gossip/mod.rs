@@ -4,6 +4,7 @@
 //! [`Fact`] it hands on has passed the rules of BOLT 7, with its signatures checked and its funding output proven
 //! where a bitcoind is configured. Knows nothing of journals, snapshots or wallets.
 
+mod chain;
 pub mod check;
 mod clock;
 pub mod collector;
@@ -16,6 +17,8 @@ mod pending;
 pub mod sync;
 mod wire;
 
+pub(crate) use chain::is_final;
+pub use chain::{BlockId, REORG_DEPTH, Trail};
 pub use clock::{Clock, ShiftedClock, SystemClock, UnixMs};
 pub use identity::node_key;
 pub use lightning::routing::gossip::NodeId;
@@ -40,6 +43,15 @@ pub enum Fact {
     Proof { scid: ShortChannelId, capacity_sat: u64 },
     /// A channel is no more.
     Closed { scid: ShortChannelId, reason: Closing },
+    /// A channel's funding output was spent in the block at this height, perhaps by a splice: the channel stays for now
+    /// (BOLT 7, "The `channel_announcement` Message": it is forgotten 72 blocks later, or when its successor is there).
+    PossibleSplice { scid: ShortChannelId, height: u32 },
+    /// The spend for which a channel was closed, or might have been, is in the chain no more: the channel goes on as it
+    /// was.
+    Reopened { scid: ShortChannelId },
+    /// The best chain was looked through for spends up to this block. Where that is not above the last one, a
+    /// reorganisation has put it in another's place.
+    Block(BlockId),
     /// A peer has told us everything it knows.
     SyncCompleted { peer: NodeId },
 }
@@ -51,7 +63,12 @@ impl Fact {
             Fact::Channel { announcement, .. } => Some(announcement.wire()),
             Fact::Update(update) => Some(update.wire()),
             Fact::Node(node) => Some(node.wire()),
-            Fact::Proof { .. } | Fact::Closed { .. } | Fact::SyncCompleted { .. } => None,
+            Fact::Proof { .. }
+            | Fact::Closed { .. }
+            | Fact::PossibleSplice { .. }
+            | Fact::Reopened { .. }
+            | Fact::Block(_)
+            | Fact::SyncCompleted { .. } => None,
         }
     }
 
@@ -70,4 +87,7 @@ pub enum Closing {
     Unfunded,
     /// A recording says so, without a reason.
     Recorded,
+    /// Its funding output was spent in the block at this height. Until that is [`REORG_DEPTH`] blocks deep, the channel
+    /// may come back.
+    Spent { height: u32 },
 }

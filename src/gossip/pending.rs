@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Direction, Fact, NodeId, ShortChannelId, UnixMs};
+use super::{Closing, Direction, Fact, NodeId, ShortChannelId, UnixMs};
 
 /// See the module's words.
 #[derive(Default, Debug)]
@@ -32,6 +32,7 @@ enum Key {
     Proof(ShortChannelId),
     Update(ShortChannelId, Direction),
     Node(NodeId),
+    Block,
     Sync,
 }
 
@@ -42,7 +43,11 @@ impl Key {
             Fact::Update(update) => Self::Update(update.scid(), update.direction()),
             Fact::Node(node) => Self::Node(node.node_id()),
             Fact::Proof { scid, .. } => Self::Proof(*scid),
-            Fact::Closed { scid, .. } => Self::Closing(*scid),
+            // What the chain says of a channel; while another collector leads, it is that one which looks.
+            Fact::Closed { scid, .. } | Fact::PossibleSplice { scid, .. } | Fact::Reopened { scid } => {
+                Self::Closing(*scid)
+            }
+            Fact::Block(_) => Self::Block,
             Fact::SyncCompleted { .. } => Self::Sync,
         }
     }
@@ -77,6 +82,8 @@ impl Pending {
             Fact::Channel { announcement, capacity_sat } => {
                 self.told_channel(announcement.scid(), *capacity_sat, replaces);
             }
+            // What a spend closed may be reopened; if it is not, the journal passes over what is said of it.
+            Fact::Closed { scid, reason: Closing::Spent { .. } } => return !self.has_channel(*scid),
             Fact::Closed { scid, .. } => {
                 self.remove(Key::Closing(*scid));
                 if self.has_channel(*scid) {
@@ -85,8 +92,13 @@ impl Pending {
                 self.remove_channel(*scid);
             }
             Fact::Update(update) if self.has_channel(update.scid()) => return false,
-            Fact::Proof { scid, .. } if self.has_channel(*scid) => return false,
-            Fact::Update(_) | Fact::Node(_) | Fact::Proof { .. } | Fact::SyncCompleted { .. } => {
+            Fact::Proof { scid, .. } | Fact::PossibleSplice { scid, .. } | Fact::Reopened { scid }
+                if self.has_channel(*scid) =>
+            {
+                return false;
+            }
+            Fact::PossibleSplice { .. } | Fact::Reopened { .. } => {}
+            Fact::Update(_) | Fact::Node(_) | Fact::Proof { .. } | Fact::Block(_) | Fact::SyncCompleted { .. } => {
                 let settled = |(since, pending): &(UnixMs, Fact)| match (pending, fact) {
                     (Fact::Update(pending), Fact::Update(told)) => pending.timestamp() <= told.timestamp(),
                     (Fact::Node(pending), Fact::Node(told)) => pending.timestamp() <= told.timestamp(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::timeline::{Ordinal, Past, Timeline};
 use super::{HEARD_FOR_S, Moment};
-use crate::gossip::{ChannelAnnouncement, ChannelUpdate, Policy, ShortChannelId};
+use crate::gossip::{ChannelAnnouncement, ChannelUpdate, Closing, Policy, ShortChannelId, is_final};
 
 /// No epoch yet.
 const NEVER: Ordinal = Ordinal::MAX;
@@ -16,6 +16,8 @@ pub(super) struct Channels {
     channels: Vec<Channel>,
     /// The places of those that are not closed.
     open: HashMap<ShortChannelId, u32>,
+    /// The places of those that were closed by a spend, and may come back.
+    spent: HashMap<ShortChannelId, u32>,
     past: Past<Heard>,
 }
 
@@ -32,6 +34,8 @@ pub(super) struct Channel {
     from: Ordinal,
     /// The first epoch that has it no more.
     until: Ordinal,
+    /// Height of the block that spent its funding output, while a reorganisation may undo that.
+    spent_at: Option<u32>,
     directions: [Timeline<Heard>; 2],
 }
 
@@ -63,6 +67,7 @@ impl Channels {
             proven: if capacity_sat.is_some() { next } else { NEVER },
             from: next,
             until: NEVER,
+            spent_at: None,
             directions: Default::default(),
         };
         if let Some(before) = self.open.get(&scid).and_then(|place| self.channels.get_mut(*place as usize)) {
@@ -74,6 +79,7 @@ impl Channels {
             }
             before.until = next;
         }
+        self.forget_spent(scid);
         self.open.insert(scid, self.channels.len() as u32);
         self.channels.push(channel);
     }
@@ -107,11 +113,51 @@ impl Channels {
     }
 
     /// The channel is no more.
-    pub fn close(&mut self, next: Ordinal, scid: ShortChannelId) {
-        if let Some(channel) = self.open_mut(scid) {
-            channel.until = next;
-            self.open.remove(&scid);
+    pub fn close(&mut self, next: Ordinal, scid: ShortChannelId, reason: Closing) {
+        let Some(place) = self.open.remove(&scid) else { return };
+        let Some(channel) = self.channels.get_mut(place as usize) else { return };
+        channel.until = next;
+        if let Closing::Spent { height } = reason {
+            channel.spent_at = Some(height);
+            self.spent.insert(scid, place);
         }
+    }
+
+    /// The spend for which the channel was closed is undone: it goes on with what it had.
+    pub fn reopen(&mut self, next: Ordinal, scid: ShortChannelId) {
+        let Some(place) = self.spent.remove(&scid) else { return };
+        let end = self.channels.len() as u32;
+        let Some(before) = self.channels.get_mut(place as usize) else { return };
+        before.spent_at = None;
+        if before.until == next {
+            before.until = NEVER; // no epoch saw it closed
+            self.open.insert(scid, place);
+            return;
+        }
+        let mut channel = Channel {
+            scid,
+            nodes: before.nodes,
+            features: before.features.clone(),
+            capacity_sat: 0,
+            proven: NEVER,
+            from: next,
+            until: NEVER,
+            spent_at: None,
+            directions: Default::default(),
+        };
+        channel.inherit(before, next, &mut self.past);
+        self.open.insert(scid, end);
+        self.channels.push(channel);
+    }
+
+    /// The chain has come to this height: what was closed by a spend that lies deep enough stays closed.
+    pub fn settle(&mut self, tip: u32) {
+        let channels = &mut self.channels;
+        self.spent.retain(|_, place| {
+            let Some(channel) = channels.get_mut(*place as usize) else { return false };
+            channel.spent_at = channel.spent_at.filter(|height| !is_final(*height, tip));
+            channel.spent_at.is_some()
+        });
     }
 
     /// The channels that an epoch has, heard or not.
@@ -141,14 +187,28 @@ impl Channels {
 
     /// Drops what the epoch `oldest` and all later ones do not show.
     pub fn sweep(&mut self, oldest: Ordinal) {
-        self.channels.retain(|channel| channel.until > oldest);
+        self.channels.retain(|channel| channel.until > oldest || channel.spent_at.is_some());
         let mut kept = self.past.successor();
         for direction in self.channels.iter_mut().flat_map(|channel| &mut channel.directions) {
             direction.move_on(&self.past, &mut kept, oldest);
         }
         self.past = kept;
-        let open = self.channels.iter().zip(0..).filter(|(channel, _)| channel.until == NEVER);
-        self.open = open.map(|(channel, place)| (channel.scid, place)).collect();
+        self.open = self.places(|channel| channel.until == NEVER);
+        self.spent = self.places(|channel| channel.spent_at.is_some());
+    }
+
+    fn places(&self, of: impl Fn(&Channel) -> bool) -> HashMap<ShortChannelId, u32> {
+        let channels = self.channels.iter().zip(0..).filter(|(channel, _)| of(channel));
+        channels.map(|(channel, place)| (channel.scid, place)).collect()
+    }
+
+    /// Another channel has come to the place of one that might have come back.
+    fn forget_spent(&mut self, scid: ShortChannelId) {
+        if let Some(place) = self.spent.remove(&scid)
+            && let Some(channel) = self.channels.get_mut(place as usize)
+        {
+            channel.spent_at = None;
+        }
     }
 
     fn open_mut(&mut self, scid: ShortChannelId) -> Option<&mut Channel> {

@@ -114,7 +114,10 @@ impl History {
                 self.channels.announce(moment.next, announcement, nodes, *capacity_sat);
             }
             Event::Fact(Fact::Proof { scid, capacity_sat }) => self.channels.prove(moment.next, *scid, *capacity_sat),
-            Event::Fact(Fact::Closed { scid, .. }) => self.channels.close(moment.next, *scid),
+            Event::Fact(Fact::Closed { scid, reason }) => self.channels.close(moment.next, *scid, *reason),
+            Event::Fact(Fact::Reopened { scid }) => self.channels.reopen(moment.next, *scid),
+            Event::Fact(Fact::Block(block)) => self.channels.settle(block.height),
+            Event::Fact(Fact::PossibleSplice { .. }) => {} // the channel stays as it is
             Event::Fact(Fact::SyncCompleted { .. }) => self.last_sync = Some(entry.seen),
             Event::Epoch { timestamp, rules } => {
                 self.cut(Epoch { timestamp: *timestamp, seq: entry.seq, rules: *rules });

@@ -7,17 +7,23 @@
 //! | 2 | `channel_announcement`, unproven | the same |
 //! | 3 | `channel_announcement`, proven | u64 capacity in sat, then the message |
 //! | 4 | proof | u64 scid, u64 capacity in sat |
-//! | 5 | closing | u64 scid, u8 reason: 0 silent, 1 unfunded, 2 recorded |
+//! | 5 | closing | u64 scid, u8 reason: 0 silent, 1 unfunded, 2 recorded, 3 spent; then, of 3 alone, u32 height |
 //! | 6 | sync completed | the peer's 33 bytes |
 //! | 7 | epoch | u32 timestamp, u16 rules version, u8 graph: 0 routable, 1 complete |
+//! | 8 | reopening | u64 scid |
+//! | 9 | possible splice | u64 scid, u32 height |
+//! | 10 | block | u32 height, the hash's 32 bytes as Bitcoin serialises it |
 //!
 //! Numbers are big-endian. Kinds, and codes within bodies, are never given another meaning; new ones may be added.
 
 use std::borrow::Cow;
 
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+
 use super::{Event, Graph, Rules};
 use crate::gossip::{
-    ChannelAnnouncement, ChannelUpdate, Closing, Fact, Malformed, NodeAnnouncement, NodeId, ShortChannelId,
+    BlockId, ChannelAnnouncement, ChannelUpdate, Closing, Fact, Malformed, NodeAnnouncement, NodeId, ShortChannelId,
 };
 
 /// The kind of an epoch's entry.
@@ -47,9 +53,16 @@ pub fn encode(event: &Event) -> (u8, Cow<'_, [u8]>) {
             (4, [scid.0.to_be_bytes(), capacity_sat.to_be_bytes()].concat().into())
         }
         Event::Fact(Fact::Closed { scid, reason }) => {
-            (5, [&scid.0.to_be_bytes()[..], &[closing_code(*reason)]].concat().into())
+            (5, [&scid.0.to_be_bytes()[..], &encode_reason(*reason)].concat().into())
         }
         Event::Fact(Fact::SyncCompleted { peer }) => (6, peer.as_slice().into()),
+        Event::Fact(Fact::Reopened { scid }) => (8, scid.0.to_be_bytes().to_vec().into()),
+        Event::Fact(Fact::PossibleSplice { scid, height }) => {
+            (9, [&scid.0.to_be_bytes()[..], &height.to_be_bytes()].concat().into())
+        }
+        Event::Fact(Fact::Block(block)) => {
+            (10, [&block.height.to_be_bytes()[..], block.hash.as_byte_array()].concat().into())
+        }
         Event::Epoch { timestamp, rules } => {
             let graph = match rules.graph {
                 Graph::Routable => 0,
@@ -76,6 +89,9 @@ pub fn decode(kind: i64, body: &[u8]) -> Result<Event, Undecodable> {
         5 => decode_closing(body).ok_or_else(misfit)?,
         6 => Event::Fact(Fact::SyncCompleted { peer: NodeId::from_slice(body).map_err(|_| misfit())? }),
         EPOCH => decode_epoch(body).ok_or_else(misfit)?,
+        8 => decode_reopening(body).ok_or_else(misfit)?,
+        9 => decode_possible_splice(body).ok_or_else(misfit)?,
+        10 => decode_block(body).ok_or_else(misfit)?,
         unknown => return Err(Undecodable::Kind(unknown.into())),
     })
 }
@@ -90,11 +106,12 @@ fn decode_proof(body: &[u8]) -> Option<Event> {
     Some(Event::Fact(Fact::Proof { scid: ShortChannelId(u64::from_be_bytes(*scid)), capacity_sat }))
 }
 
-fn closing_code(reason: Closing) -> u8 {
+fn encode_reason(reason: Closing) -> Vec<u8> {
     match reason {
-        Closing::Silent => 0,
-        Closing::Unfunded => 1,
-        Closing::Recorded => 2,
+        Closing::Silent => vec![0],
+        Closing::Unfunded => vec![1],
+        Closing::Recorded => vec![2],
+        Closing::Spent { height } => [&[3][..], &height.to_be_bytes()].concat(),
     }
 }
 
@@ -104,9 +121,26 @@ fn decode_closing(body: &[u8]) -> Option<Event> {
         [0] => Closing::Silent,
         [1] => Closing::Unfunded,
         [2] => Closing::Recorded,
+        [3, height @ ..] => Closing::Spent { height: u32::from_be_bytes(height.try_into().ok()?) },
         _ => return None,
     };
     Some(Event::Fact(Fact::Closed { scid: ShortChannelId(u64::from_be_bytes(*scid)), reason }))
+}
+
+fn decode_reopening(body: &[u8]) -> Option<Event> {
+    Some(Event::Fact(Fact::Reopened { scid: ShortChannelId(u64::from_be_bytes(body.try_into().ok()?)) }))
+}
+
+fn decode_possible_splice(body: &[u8]) -> Option<Event> {
+    let (scid, height) = body.split_first_chunk()?;
+    let height = u32::from_be_bytes(height.try_into().ok()?);
+    Some(Event::Fact(Fact::PossibleSplice { scid: ShortChannelId(u64::from_be_bytes(*scid)), height }))
+}
+
+fn decode_block(body: &[u8]) -> Option<Event> {
+    let (height, hash) = body.split_first_chunk()?;
+    let hash = BlockHash::from_byte_array(hash.try_into().ok()?);
+    Some(Event::Fact(Fact::Block(BlockId { height: u32::from_be_bytes(*height), hash })))
 }
 
 fn decode_epoch(body: &[u8]) -> Option<Event> {

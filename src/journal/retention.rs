@@ -4,13 +4,17 @@
 //! way the history does, and notes an entry once a later one has taken its place for good. It ends at the first
 //! entry younger than the retention, and counts only what was superseded by the last epoch before that: that
 //! epoch is the oldest whose view stays exact (after a long pause it is the current one).
+//!
+//! A channel that was closed by a spend may be reopened until the chain is deep enough: until then all of it stays.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::{Entry, Event, Reader, Seq};
-use crate::gossip::{ChannelAnnouncement, ChannelUpdate, Fact, NodeAnnouncement, NodeId, ShortChannelId, UnixMs};
+use crate::gossip::{
+    ChannelAnnouncement, ChannelUpdate, Closing, Fact, NodeAnnouncement, NodeId, ShortChannelId, UnixMs, is_final,
+};
 
 /// The numbers of the entries that may go, in ascending order. Removing any first part of them is safe as well.
 ///
@@ -36,8 +40,11 @@ pub struct Plan {
     now: UnixMs,
     cutoff: UnixMs,
     channels: HashMap<ShortChannelId, Channel>,
+    /// Channels that were closed by a spend and may come back.
+    spent: HashMap<ShortChannelId, Spent>,
     nodes: HashMap<NodeId, Heard>,
     last_sync: Option<Seq>,
+    last_block: Option<Seq>,
     last_epoch: Option<Seq>,
     superseded: Vec<Seq>,
     /// How many of `superseded` were so at the last epoch.
@@ -48,10 +55,21 @@ pub struct Plan {
 #[derive(Debug)]
 struct Channel {
     nodes: [NodeId; 2],
-    /// Announcements since the channel came to these nodes, and proofs. The first announcement carries the updates
-    /// that follow it, a later one may bring a capacity: all are kept. There is almost always one.
+    /// Announcements since the channel came to these nodes, proofs, and closings that were undone with what undid them.
+    /// The first announcement carries the updates that follow it, a later one may bring a capacity, and what was said
+    /// of a closed channel must not count after all: all are kept. There is almost always one.
     standing: Vec<Seq>,
+    /// Of the spend that may be a splice.
+    possible_splice: Option<Seq>,
     directions: [Option<Heard>; 2],
+}
+
+/// A channel that was closed by a spend.
+#[derive(Debug)]
+struct Spent {
+    height: u32,
+    closing: Seq,
+    channel: Channel,
 }
 
 /// The newest message of its kind, by the sender's clock.
@@ -69,8 +87,10 @@ impl Plan {
             now,
             cutoff: UnixMs(now.0.saturating_sub(retention_ms)),
             channels: HashMap::new(),
+            spent: HashMap::new(),
             nodes: HashMap::new(),
             last_sync: None,
+            last_block: None,
             last_epoch: None,
             superseded: Vec::new(),
             at_last_epoch: 0,
@@ -92,9 +112,15 @@ impl Plan {
                 Some(channel) => channel.standing.push(seq),
                 None => self.superseded.push(seq),
             },
-            Event::Fact(Fact::Closed { scid, .. }) => {
-                self.drop_channel(*scid);
-                self.superseded.push(seq);
+            Event::Fact(Fact::Closed { scid, reason }) => self.closed(seq, *scid, *reason),
+            Event::Fact(Fact::PossibleSplice { scid, .. }) => match self.channels.get_mut(scid) {
+                Some(channel) => self.superseded.extend(channel.possible_splice.replace(seq)),
+                None => self.superseded.push(seq),
+            },
+            Event::Fact(Fact::Reopened { scid }) => self.reopened(seq, *scid),
+            Event::Fact(Fact::Block(block)) => {
+                self.superseded.extend(self.last_block.replace(seq));
+                self.settle(block.height);
             }
             Event::Fact(Fact::SyncCompleted { .. }) => self.superseded.extend(self.last_sync.replace(seq)),
             Event::Epoch { .. } => {
@@ -121,7 +147,10 @@ impl Plan {
         if self.channels.get(&scid).is_some_and(|channel| channel.nodes != nodes) {
             self.drop_channel(scid);
         }
-        let fresh = Channel { nodes, standing: Vec::with_capacity(1), directions: [None; 2] };
+        if let Some(spent) = self.spent.remove(&scid) {
+            self.drop_spent(spent);
+        }
+        let fresh = Channel { nodes, standing: Vec::with_capacity(1), possible_splice: None, directions: [None; 2] };
         self.channels.entry(scid).or_insert(fresh).standing.push(seq);
     }
 
@@ -144,9 +173,51 @@ impl Plan {
         self.nodes.extend(newest.map(|newest| (node.node_id(), newest)));
     }
 
+    fn closed(&mut self, closing: Seq, scid: ShortChannelId, reason: Closing) {
+        if let Closing::Spent { height } = reason
+            && let Some(channel) = self.channels.remove(&scid)
+        {
+            self.spent.insert(scid, Spent { height, closing, channel });
+            return;
+        }
+        self.drop_channel(scid);
+        self.superseded.push(closing);
+    }
+
+    fn reopened(&mut self, seq: Seq, scid: ShortChannelId) {
+        if let Some(Spent { closing, mut channel, .. }) = self.spent.remove(&scid) {
+            channel.standing.extend([closing, seq]);
+            self.superseded.extend(channel.possible_splice.take());
+            self.channels.insert(scid, channel);
+            return;
+        }
+        if let Some(channel) = self.channels.get_mut(&scid) {
+            self.superseded.extend(channel.possible_splice.take());
+        }
+        self.superseded.push(seq);
+    }
+
+    /// Drops what can no longer be reopened, once the chain has come to this height.
+    fn settle(&mut self, tip: u32) {
+        let settled: Vec<Spent> =
+            self.spent.extract_if(|_, spent| is_final(spent.height, tip)).map(|(_, spent)| spent).collect();
+        settled.into_iter().for_each(|spent| self.drop_spent(spent));
+    }
+
+    fn drop_spent(&mut self, spent: Spent) {
+        self.drop(spent.channel);
+        self.superseded.push(spent.closing);
+    }
+
     fn drop_channel(&mut self, scid: ShortChannelId) {
-        let Some(channel) = self.channels.remove(&scid) else { return };
+        if let Some(channel) = self.channels.remove(&scid) {
+            self.drop(channel);
+        }
+    }
+
+    fn drop(&mut self, channel: Channel) {
         self.superseded.extend(channel.standing);
+        self.superseded.extend(channel.possible_splice);
         self.superseded.extend(channel.directions.iter().flatten().map(|heard| heard.seq));
     }
 }

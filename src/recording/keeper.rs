@@ -1,14 +1,16 @@
 //! What is current: what a recording must begin with so that it tells of the whole network by itself.
 //!
 //! Pure. Takes facts as the history does: of each direction and each node the newest message counts, an announcement
-//! with other nodes begins another channel, and the first proof of a channel's capacity holds. Promises that the
+//! with other nodes begins another channel, the first proof of a channel's capacity holds, and a channel that was closed
+//! by a spend may come back until that is final. Promises that the
 //! records it gives, taken as facts again, give the same records, in the same order.
 
 use std::collections::BTreeMap;
 
 use super::{Body, Flags, Record};
 use crate::gossip::{
-    ChannelAnnouncement, ChannelUpdate, Direction, Fact, NodeAnnouncement, NodeId, ShortChannelId, UnixMs,
+    ChannelAnnouncement, ChannelUpdate, Closing, Direction, Fact, NodeAnnouncement, NodeId, ShortChannelId, UnixMs,
+    is_final,
 };
 
 /// See the module's head.
@@ -17,6 +19,15 @@ pub struct Keeper {
     channels: BTreeMap<ShortChannelId, Channel>,
     /// Those of the channels.
     nodes: BTreeMap<NodeId, Node>,
+    /// Channels that were closed by a spend and may come back.
+    spent: BTreeMap<ShortChannelId, Spent>,
+}
+
+/// What was known of a channel, and of its nodes, when it was closed by a spend in the block at this height.
+struct Spent {
+    height: u32,
+    channel: Channel,
+    announcements: [Option<NodeAnnouncement>; 2],
 }
 
 struct Channel {
@@ -74,9 +85,21 @@ impl Keeper {
                     channel.capacity_sat.get_or_insert(capacity_sat);
                 }
             }
+            Fact::Closed { scid, reason: Closing::Spent { height } } => self.spent(scid, height),
             Fact::Closed { scid, .. } => self.drop_channel(scid),
-            Fact::SyncCompleted { .. } => {}
+            Fact::Reopened { scid } => self.reopened(scid),
+            Fact::Block(block) => self.spent.retain(|_, spent| !is_final(spent.height, block.height)),
+            Fact::PossibleSplice { .. } | Fact::SyncCompleted { .. } => {}
         }
+    }
+
+    /// What comes back with a channel that was closed by a spend, if there is one at this place: the channel itself, and
+    /// the announcements of its nodes.
+    pub fn records_of_spent(&self, scid: ShortChannelId) -> impl Iterator<Item = Record> + '_ {
+        self.spent.get(&scid).into_iter().flat_map(|spent| {
+            let announcements = spent.announcements.iter().flatten().map(node_record);
+            spent.channel.records().chain(announcements)
+        })
     }
 
     /// Everything that is current: the channels by their short channel ids, each with its capacity (0 where that is
@@ -100,10 +123,15 @@ impl Keeper {
             return;
         }
         self.drop_channel(scid);
-        for id in announcement.nodes() {
+        self.spent.remove(&scid);
+        self.insert(scid, Channel { announcement, accepted_s, capacity_sat, directions: [None, None] });
+    }
+
+    fn insert(&mut self, scid: ShortChannelId, channel: Channel) {
+        for id in channel.announcement.nodes() {
             self.nodes.entry(id).or_default().channels += 1;
         }
-        self.channels.insert(scid, Channel { announcement, accepted_s, capacity_sat, directions: [None, None] });
+        self.channels.insert(scid, channel);
     }
 
     fn updated(&mut self, update: ChannelUpdate) {
@@ -121,9 +149,27 @@ impl Keeper {
         }
     }
 
-    /// The channel, and its nodes if it was their last one.
+    fn spent(&mut self, scid: ShortChannelId, height: u32) {
+        let Some(nodes) = self.channels.get(&scid).map(|channel| channel.announcement.nodes()) else { return };
+        let announcements = nodes.map(|id| self.nodes.get(&id)?.announcement.clone());
+        if let Some(channel) = self.take_out(scid) {
+            self.spent.insert(scid, Spent { height, channel, announcements });
+        }
+    }
+
+    fn reopened(&mut self, scid: ShortChannelId) {
+        let Some(Spent { channel, announcements, .. }) = self.spent.remove(&scid) else { return };
+        self.insert(scid, channel);
+        announcements.into_iter().flatten().for_each(|announcement| self.node(announcement));
+    }
+
     fn drop_channel(&mut self, scid: ShortChannelId) {
-        let Some(channel) = self.channels.remove(&scid) else { return };
+        self.take_out(scid);
+    }
+
+    /// Takes out the channel, and its nodes if it was their last one.
+    fn take_out(&mut self, scid: ShortChannelId) -> Option<Channel> {
+        let channel = self.channels.remove(&scid)?;
         for id in channel.announcement.nodes() {
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.channels -= 1;
@@ -132,6 +178,7 @@ impl Keeper {
                 }
             }
         }
+        Some(channel)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Promises that what it has handed on ends with a whole record, and that a replay takes what is on it for what it was:
 //! where a channel took another one's place, the other one's closing comes first, because a replay, which has no chain
-//! to ask, would let the first one stay.
+//! to ask, would let the first one stay. No record says that a channel was reopened: all of it is told again.
 
 use std::io::{self, Write};
 
@@ -40,10 +40,9 @@ impl<W: Write> Tape<W> {
     /// Tells a fact that was accepted at `seen`, unless it says nothing of the network; `keeper`, which knows all that
     /// came before it, learns it.
     pub fn tell(&mut self, keeper: &mut Keeper, seen: UnixMs, fact: Fact) -> io::Result<()> {
-        if let Fact::SyncCompleted { .. } = fact {
-            return Ok(());
+        if !matches!(fact, Fact::SyncCompleted { .. } | Fact::PossibleSplice { .. } | Fact::Block(_)) {
+            self.tell_time(seen)?;
         }
-        self.tell_time(seen)?;
         let seen_s = seen.secs();
         match &fact {
             Fact::Channel { announcement, capacity_sat } => {
@@ -64,7 +63,8 @@ impl<W: Write> Tape<W> {
                 self.put(&record(seen_s, Body::Proof { scid: *scid, capacity_sat: *capacity_sat }))?;
             }
             Fact::Closed { scid, .. } => self.put(&record(seen_s, Body::Closed(*scid)))?,
-            Fact::SyncCompleted { .. } => {} // see above
+            Fact::Reopened { scid } => keeper.records_of_spent(*scid).try_for_each(|record| self.put(&record))?,
+            Fact::PossibleSplice { .. } | Fact::Block(_) | Fact::SyncCompleted { .. } => {} // see above
         }
         keeper.take(seen, fact);
         Ok(())

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rgsd::gossip::{
-    ChannelAnnouncement, ChannelUpdate, Closing, Direction, Fact, NodeAnnouncement, NodeId, Policy, ShortChannelId,
+    ChannelAnnouncement, ChannelUpdate, Closing, Direction, Fact, NodeAnnouncement, NodeId, Policy, REORG_DEPTH,
+    ShortChannelId,
 };
 use rgsd::history::{View, ViewChannel, ViewNode};
 use rgsd::journal::{Draft, Entry, Epoch, Event, Graph, Seq};
 
-use crate::unsigned::{announcement, draft, epoch_of, ipv4, node, node_announcement, policy, scid, update};
+use crate::unsigned::{announcement, block, draft, epoch_of, ipv4, node, node_announcement, policy, scid, update};
 
 const START: u32 = 1_700_000_000;
 const HOUR: u32 = 3_600;
@@ -27,11 +28,14 @@ struct Channel<'a> {
 /// The view of `epoch`, whose entry is among `entries`.
 pub fn view(entries: &[Entry], epoch: Epoch) -> View {
     let mut channels: BTreeMap<ShortChannelId, Channel> = BTreeMap::new();
+    // Closed by a spend at that height, and not for good.
+    let mut spent: BTreeMap<ShortChannelId, (u32, Channel)> = BTreeMap::new();
     let mut nodes: BTreeMap<NodeId, &NodeAnnouncement> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.seq <= epoch.seq) {
         let Event::Fact(fact) = &entry.event else { continue };
         match fact {
             Fact::Channel { announcement, capacity_sat } => {
+                spent.remove(&announcement.scid());
                 let channel = channels.entry(announcement.scid()).or_default();
                 if channel.announcement.is_some_and(|before| before.nodes() != announcement.nodes()) {
                     *channel = Channel::default();
@@ -44,7 +48,13 @@ pub fn view(entries: &[Entry], epoch: Epoch) -> View {
                     channel.capacity_sat = channel.capacity_sat.or(Some(*capacity_sat));
                 }
             }
+            Fact::Closed { scid, reason: Closing::Spent { height } } => {
+                spent.extend(channels.remove(scid).map(|channel| (*scid, (*height, channel))));
+            }
             Fact::Closed { scid, .. } => drop(channels.remove(scid)),
+            Fact::Reopened { scid } => channels.extend(spent.remove(scid).map(|(_, channel)| (*scid, channel))),
+            Fact::Block(block) => spent.retain(|_, (height, _)| *height + REORG_DEPTH > block.height),
+            Fact::PossibleSplice { .. } => {}
             Fact::Update(update) => {
                 let Some(channel) = channels.get_mut(&update.scid()) else { continue };
                 let last = &mut channel.updates[update.direction() as usize];
@@ -118,8 +128,19 @@ enum Step {
         scid: u64,
         capacity_sat: u64,
     },
+    /// At the height that goes with it, by a spend.
     Close {
         scid: u64,
+        spent_at: Option<u32>,
+    },
+    MaySplice {
+        scid: u64,
+    },
+    Reopen {
+        scid: u64,
+    },
+    Block {
+        height: u32,
     },
     Sync,
     Epoch {
@@ -140,7 +161,11 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(scid, second, age_s, policy)| Step::Update { scid, second, age_s, policy }),
         3 => (1..5u32, ago(), 0..3u8).prop_map(|(node, age_s, details)| Step::Node { node, age_s, details }),
         1 => (1..4u64, capacity_sat()).prop_map(|(scid, capacity_sat)| Step::Prove { scid, capacity_sat }),
-        1 => (1..4u64).prop_map(|scid| Step::Close { scid }),
+        2 => (1..4u64, proptest::option::weighted(0.7, 0..REORG_DEPTH))
+            .prop_map(|(scid, spent_at)| Step::Close { scid, spent_at }),
+        1 => (1..4u64).prop_map(|scid| Step::MaySplice { scid }),
+        2 => (1..4u64).prop_map(|scid| Step::Reopen { scid }),
+        1 => (0..2 * REORG_DEPTH).prop_map(|height| Step::Block { height }),
         1 => Just(Step::Sync),
         6 => any::<bool>().prop_map(|complete| Step::Epoch { complete }),
     ]
@@ -182,7 +207,13 @@ fn draft_of(step: Step, now: u32) -> Draft {
             Fact::Node(node_announcement(node, behind(age_s), &[details], &ipv4(details)))
         }
         Step::Prove { scid: n, capacity_sat } => Fact::Proof { scid: scid(n), capacity_sat },
-        Step::Close { scid: n } => Fact::Closed { scid: scid(n), reason: Closing::Silent },
+        Step::Close { scid: n, spent_at } => {
+            let reason = spent_at.map_or(Closing::Silent, |height| Closing::Spent { height });
+            Fact::Closed { scid: scid(n), reason }
+        }
+        Step::MaySplice { scid: n } => Fact::PossibleSplice { scid: scid(n), height: 1 },
+        Step::Reopen { scid: n } => Fact::Reopened { scid: scid(n) },
+        Step::Block { height } => Fact::Block(block(height)),
         Step::Sync => Fact::SyncCompleted { peer: node(1) },
         Step::Epoch { complete } => {
             return epoch_of(now, if complete { Graph::Complete } else { Graph::Routable });

@@ -6,7 +6,7 @@ use rgsd::gossip::{Closing, Direction, Fact, UnixMs};
 use rgsd::journal::retention::Plan;
 use rgsd::journal::{Draft, Seq};
 
-use crate::unsigned::{announcement, draft, epoch, node, node_announcement, policy, scid, update};
+use crate::unsigned::{announcement, block, draft, epoch, node, node_announcement, policy, scid, update};
 
 const DAY: u64 = 24 * 3600;
 
@@ -79,6 +79,34 @@ fn a_closed_channel_goes_with_its_closing() {
     assert_eq!(plan(closed), [1, 2, 3, 4, 5]);
     assert_eq!(plan(vec![announce(1, [1, 2]), close(2), announce(3, [1, 2]), hear(3, ONE, 1), cut(4)]), [1, 2]);
     assert_eq!(plan(vec![announce(1, [1, 2]), hear(1, ONE, 1), close(71), cut(72)]), NONE);
+}
+
+#[test]
+fn what_a_spend_closed_goes_when_no_reorganisation_can_bring_it_back() {
+    let spend = |day| draft(day * DAY, Fact::Closed { scid: scid(1), reason: Closing::Spent { height: 500 } });
+    let reach = |day, height| draft(day * DAY, Fact::Block(block(height)));
+    let channel = || vec![announce(1, [1, 2]), hear(1, ONE, 1), spend(2), reach(2, 500)];
+    let and = |more: Vec<Draft>| plan([channel(), more].concat());
+    assert_eq!(and(vec![reach(3, 599), cut(3)]), [4]);
+    assert_eq!(and(vec![reach(3, 600), cut(3)]), [1, 2, 3, 4]);
+    assert_eq!(and(vec![cut(3), reach(71, 600)]), NONE);
+    let undone = |day| draft(day * DAY, Fact::Reopened { scid: scid(1) });
+    assert_eq!(
+        and(vec![undone(3), reach(4, 700), cut(4)]),
+        [4],
+        "what was said of it while it was closed stays unsaid"
+    );
+    assert_eq!(and(vec![announce(3, [1, 2]), cut(4)]), [1, 2, 3], "it cannot come back to a place that is taken");
+}
+
+#[test]
+fn a_possible_splice_stays_until_it_is_decided() {
+    let spliced = || draft(2 * DAY, Fact::PossibleSplice { scid: scid(1), height: 500 });
+    let channel = || vec![announce(1, [1, 2]), spliced()];
+    let and = |more: Vec<Draft>| plan([channel(), more].concat());
+    assert_eq!(and(vec![cut(3)]), NONE);
+    assert_eq!(and(vec![draft(3 * DAY, Fact::Reopened { scid: scid(1) }), cut(4)]), [2, 3]);
+    assert_eq!(and(vec![close(3), cut(4)]), [1, 2, 3]);
 }
 
 #[test]

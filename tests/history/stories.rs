@@ -4,7 +4,7 @@ use rgsd::gossip::{Closing, Direction, Fact, Policy, ShortChannelId};
 use rgsd::history::{History, View, ViewChannel};
 use rgsd::journal::{Draft, Entry, Epoch, Graph, Seq};
 
-use crate::unsigned::{announcement, draft, epoch_of, ipv4, node, node_announcement, policy, scid, update};
+use crate::unsigned::{announcement, block, draft, epoch_of, ipv4, node, node_announcement, policy, scid, update};
 
 const START: u32 = 1_700_000_000;
 const DAY: u32 = 24 * 3600;
@@ -270,6 +270,48 @@ fn a_closed_channel_may_come_back() {
     story.hear(ONE, START + 10, policy(5));
     story.hear(TWO, START + 10, policy(6));
     assert_eq!(story.fees(), Some([5, 6]));
+}
+
+#[test]
+fn a_spend_that_is_undone_brings_back_what_there_was() {
+    let mut story = Story::with_channel();
+    story.tell(Fact::Proof { scid: scid(9), capacity_sat: 5_000 });
+    let before = story.look().expect("shown");
+    let spent = || Fact::Closed { scid: scid(9), reason: Closing::Spent { height: 500 } };
+    story.tell(spent());
+    let closed = story.cut();
+    story.hear(ONE, START + 10, policy(10));
+    story.tell(Fact::Reopened { scid: scid(9) });
+    assert_eq!(story.look(), Some(before.clone()), "what was heard in between is unheard");
+    assert_eq!(story.view(closed).channels, []);
+
+    story.tell(spent());
+    story.tell(Fact::Reopened { scid: scid(9) });
+    assert_eq!(story.look(), Some(before.clone()));
+    story.history.compact();
+    story.tell(spent());
+    story.now += 9 * DAY;
+    story.cut();
+    story.history.compact();
+    story.tell(Fact::Block(block(599)));
+    story.tell(Fact::Reopened { scid: scid(9) });
+    assert_eq!(story.look(), Some(before), "no block came for nine days");
+    story.tell(spent());
+    story.tell(Fact::Block(block(600)));
+    story.tell(Fact::Reopened { scid: scid(9) });
+    assert_eq!(story.look(), None, "too deep to come back");
+}
+
+#[test]
+fn a_channel_in_the_place_of_a_spent_one_stays() {
+    let mut story = Story::with_channel();
+    story.cut();
+    story.tell(Fact::Closed { scid: scid(9), reason: Closing::Spent { height: 500 } });
+    story.announce([3, 4], None);
+    story.tell(Fact::Reopened { scid: scid(9) });
+    story.hear(ONE, START, policy(3));
+    story.hear(TWO, START, policy(4));
+    assert_eq!(story.fees(), Some([3, 4]));
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 #![allow(dead_code)] // Each test binary uses its part of it.
 
+use bitcoin::hashes::Hash;
 use rgsd::gossip::UnixMs;
 use rgsd::gossip::{
-    ChannelAnnouncement, ChannelUpdate, Direction, Fact, NodeAnnouncement, NodeId, Policy, ShortChannelId,
+    BlockId, ChannelAnnouncement, ChannelUpdate, Direction, Fact, NodeAnnouncement, NodeId, Policy, ShortChannelId,
 };
 use rgsd::journal::{Draft, Event, Graph, Rules};
 
@@ -20,6 +21,13 @@ pub fn node(n: u32) -> NodeId {
 
 pub fn scid(n: u64) -> ShortChannelId {
     ShortChannelId(n)
+}
+
+/// A block; its hash says its height, and nothing else.
+pub fn block(height: u32) -> BlockId {
+    let mut hash = [0; 32];
+    hash[..4].copy_from_slice(&height.to_le_bytes());
+    BlockId { height, hash: bitcoin::BlockHash::from_byte_array(hash) }
 }
 
 /// A policy that differs by `fee` alone.
@@ -105,6 +113,10 @@ pub fn one_of_each() -> Vec<Draft> {
         Fact::Closed { scid: scid(7), reason: Closing::Silent },
         Fact::Closed { scid: scid(8), reason: Closing::Unfunded },
         Fact::SyncCompleted { peer: node(3) },
+        Fact::Closed { scid: scid(9), reason: Closing::Spent { height: u32::MAX } },
+        Fact::PossibleSplice { scid: scid(7), height: 800_000 },
+        Fact::Reopened { scid: scid(9) },
+        Fact::Block(block(800_001)),
     ];
     let mut drafts: Vec<Draft> = facts.into_iter().map(|fact| draft(1_700_000_000, fact)).collect();
     drafts.push(epoch_of(1_700_000_017, Graph::Routable));

@@ -151,7 +151,7 @@ impl Checker {
         if self.waiting.has_channel(scid, &nodes, &keys) {
             return Err(Refusal::AlreadyKnown);
         }
-        if self.refused.contains(now, &(scid, keys)) {
+        if self.known.was_spent(scid, &nodes) || self.refused.contains(now, &(scid, keys)) {
             return Err(Refusal::FundingRefused);
         }
         self.pass_size(&nodes)

@@ -2,10 +2,13 @@
 //!
 //! Built from the same facts that go to the journal, so a restart that reads the journal knows as much as before.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::super::funding::{FundingScript, funding_script};
-use super::super::{ChannelAnnouncement, ChannelUpdate, Direction, Fact, NodeId, ShortChannelId, UnixMs};
+use super::super::funding::{FundingScript, FundingTag, funding_script};
+use super::super::{
+    ChannelAnnouncement, ChannelUpdate, Closing, Direction, Fact, NodeId, ShortChannelId, Trail, UnixMs,
+};
+use super::spends::{ClosedBySpend, Splice};
 
 /// A direction, or a node, may speak so many times at once …
 const BURST: u8 = 20;
@@ -14,16 +17,25 @@ const REFILL_S: u32 = 60;
 
 #[derive(Default)]
 pub(super) struct Known {
-    channels: HashMap<ShortChannelId, KnownChannel>,
+    pub(super) channels: HashMap<ShortChannelId, KnownChannel>,
     nodes: HashMap<NodeId, KnownNode>,
     /// Channels that still lack a proof, with the script that would prove them.
     unproven: HashMap<ShortChannelId, FundingScript>,
+    /// The channels by what a spend of their funding output would reveal; after a splice two may have the same keys.
+    pub(super) tags: BTreeSet<(FundingTag, ShortChannelId)>,
+    /// How far the chain was looked through for spends.
+    pub(super) trail: Trail,
+    /// Channels that stay for now, though their funding output was spent.
+    pub(super) splices: BTreeMap<ShortChannelId, Splice>,
+    /// Channels that were closed by a spend, while a reorganisation may undo that. They keep their hold on their nodes.
+    pub(super) closed: BTreeMap<ShortChannelId, ClosedBySpend>,
 }
 
 pub(super) struct KnownChannel {
     pub nodes: [NodeId; 2],
     pub capacity_sat: Option<u64>,
     pub directions: [KnownDirection; 2],
+    pub tag: FundingTag,
     /// When its announcement, and when the last message about it, was accepted, in unix seconds.
     pub announced_s: u32,
     pub heard_s: u32,
@@ -31,8 +43,9 @@ pub(super) struct KnownChannel {
 
 #[derive(Clone, Copy)]
 pub(super) struct KnownDirection {
-    /// Timestamp of the last accepted update; 0 before the first.
+    /// Timestamp of the last accepted update, and whether that enabled the direction; 0 before the first.
     pub timestamp: u32,
+    pub enabled: bool,
     pub turns: Turns,
 }
 
@@ -125,6 +138,12 @@ impl Known {
         }
     }
 
+    /// Takes a channel back in, with the script that it must still show.
+    pub(super) fn take_back(&mut self, scid: ShortChannelId, channel: KnownChannel, unproven: Option<FundingScript>) {
+        self.insert(scid, channel);
+        self.unproven.extend(unproven.map(|script| (scid, script)));
+    }
+
     /// Channels without a proof.
     pub fn unproven(&self) -> impl ExactSizeIterator<Item = ShortChannelId> {
         self.unproven.keys().copied()
@@ -155,7 +174,11 @@ impl Known {
                 }
             }
             Fact::Proof { scid, capacity_sat } => self.prove(*scid, *capacity_sat),
+            Fact::Closed { scid, reason: Closing::Spent { height } } => self.close_by_spend(*scid, *height),
             Fact::Closed { scid, .. } => self.remove(*scid),
+            Fact::PossibleSplice { scid, height } => self.note_splice(seen, *scid, *height),
+            Fact::Reopened { scid } => self.reopen(*scid),
+            Fact::Block(block) => self.reach(*block),
             Fact::SyncCompleted { .. } => {}
         }
     }
@@ -166,12 +189,16 @@ impl Known {
         let (scid, nodes, now_s) = (announcement.scid(), announcement.nodes(), seen.secs());
         if self.channels.get(&scid).is_none_or(|known| known.nodes != nodes) {
             self.remove(scid);
+            if let Some(closed) = self.closed.remove(&scid) {
+                self.release(closed.channel.nodes);
+            }
             for node in &nodes {
                 self.nodes.entry(*node).or_default().channels += 1;
             }
-            let directions = [KnownDirection { timestamp: 0, turns: Turns::default() }; 2];
-            let channel = KnownChannel { nodes, capacity_sat: None, directions, announced_s: now_s, heard_s: now_s };
-            self.channels.insert(scid, channel);
+            let directions = [KnownDirection { timestamp: 0, enabled: false, turns: Turns::default() }; 2];
+            let (capacity_sat, announced_s, heard_s) = (None, now_s, now_s);
+            let tag = FundingTag::of_keys(&announcement.bitcoin_keys());
+            self.insert(scid, KnownChannel { nodes, capacity_sat, directions, tag, announced_s, heard_s });
         }
         if let Some(capacity_sat) = capacity_sat {
             self.prove(scid, capacity_sat);
@@ -185,7 +212,9 @@ impl Known {
         let direction = &mut channel.directions[update.direction() as usize];
         if update.timestamp() > direction.timestamp {
             direction.timestamp = update.timestamp();
+            direction.enabled = update.policy().enabled;
             channel.heard_s = seen.secs();
+            self.look_for_replaced(seen, update.scid());
         }
     }
 
@@ -196,10 +225,27 @@ impl Known {
         }
     }
 
+    fn insert(&mut self, scid: ShortChannelId, channel: KnownChannel) {
+        self.tags.insert((channel.tag, scid));
+        self.channels.insert(scid, channel);
+    }
+
+    /// Takes a channel out, with the script that it must still show; its hold on its nodes stays.
+    pub(super) fn take_out(&mut self, scid: ShortChannelId) -> Option<(KnownChannel, Option<FundingScript>)> {
+        let channel = self.channels.remove(&scid)?;
+        self.tags.remove(&(channel.tag, scid));
+        self.splices.remove(&scid);
+        Some((channel, self.unproven.remove(&scid)))
+    }
+
     fn remove(&mut self, scid: ShortChannelId) {
-        self.unproven.remove(&scid);
-        let Some(channel) = self.channels.remove(&scid) else { return };
-        for id in channel.nodes {
+        if let Some((channel, _)) = self.take_out(scid) {
+            self.release(channel.nodes);
+        }
+    }
+
+    pub(super) fn release(&mut self, nodes: [NodeId; 2]) {
+        for id in nodes {
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.channels -= 1;
                 if node.channels == 0 {

@@ -14,6 +14,7 @@ mod limits;
 mod recorded;
 mod refusal;
 mod signatures;
+mod spends;
 #[cfg(test)]
 mod tests;
 mod told;

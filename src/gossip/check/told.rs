@@ -8,10 +8,11 @@ use super::super::{ChannelAnnouncement, Direction, Fact, NodeAnnouncement, Short
 use super::{Checker, Outcome, Refusal};
 
 impl Checker {
-    /// Whether this fact announces another channel, between other nodes, than the one that is known at its place.
+    /// Whether this fact announces another channel, between other nodes, than the one that is known at its place, or was
+    /// until a spend that may yet be undone.
     pub fn would_replace(&self, fact: &Fact) -> bool {
         let Fact::Channel { announcement, .. } = fact else { return false };
-        self.known.channel(announcement.scid()).is_some_and(|known| known.nodes != announcement.nodes())
+        self.known.last_at(announcement.scid()).is_some_and(|known| known.nodes != announcement.nodes())
     }
 
     /// Takes in what another collector accepted at `seen`. The outcome gets what this sets free, and questions for the
@@ -35,7 +36,11 @@ impl Checker {
                 }
             }
             Fact::Proof { scid, .. } | Fact::Closed { scid, .. } => self.withdraw_late_claim(*scid, outcome),
-            Fact::SyncCompleted { .. } => {}
+            Fact::Reopened { scid } => {
+                self.withdraw_late_claim(*scid, outcome);
+                outcome.claims.extend(self.claim_late(*scid));
+            }
+            Fact::PossibleSplice { .. } | Fact::Block(_) | Fact::SyncCompleted { .. } => {}
         }
     }
 
@@ -93,7 +98,7 @@ impl Checker {
         Some(Claim { id, scid, script })
     }
 
-    fn withdraw_late_claim(&mut self, scid: ShortChannelId, outcome: &mut Outcome) {
+    pub(super) fn withdraw_late_claim(&mut self, scid: ShortChannelId, outcome: &mut Outcome) {
         if let Some(id) = self.late_claims.remove_channel(scid) {
             outcome.withdrawn.push((id, scid));
         }

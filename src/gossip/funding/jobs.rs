@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use bitcoin::BlockHash;
 
-use super::link::{CONFIRMATIONS, REORG_DEPTH};
+use super::link::CONFIRMATIONS;
 use super::lookups::{Lookup, Outcome};
 use super::rest::{Rest, RestError};
 use super::wire::{BlockContents, ChainInfo};
+use crate::gossip::REORG_DEPTH;
 
 /// What to ask.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -15,9 +15,6 @@ use super::wire::ChainInfo;
 /// How deep a block must lie, itself included (BOLT 7, `channel_announcement`: at least 6 confirmations).
 pub(super) const CONFIRMATIONS: u32 = 6;
 
-/// No reorganisation goes deeper than this, as far as caches are concerned.
-pub(super) const REORG_DEPTH: u32 = 100;
-
 /// Looks in vain in a row before an answer counts as too old to ask on.
 const STALE_POLLS: u32 = 3;
 

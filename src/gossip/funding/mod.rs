@@ -31,7 +31,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{NodeId, ShortChannelId};
+use super::{BlockId, NodeId, ShortChannelId};
+
+const OP_2: u8 = 0x52;
+const PUSH_33: u8 = 0x21;
+const OP_CHECKMULTISIG: u8 = 0xae;
 
 /// A P2WSH `scriptPubKey`: version 0, a push of 32 bytes, the hash.
 pub type FundingScript = [u8; 34];
@@ -49,9 +53,6 @@ pub struct Claim {
 /// The script of the funding output of a channel with these keys: BOLT 3, "Funding Transaction Output", a 2-of-2
 /// with its keys in ascending order. Nobody has checked that the keys are points; with others no output exists.
 pub fn funding_script(bitcoin_keys: &[NodeId; 2]) -> FundingScript {
-    const OP_2: u8 = 0x52;
-    const PUSH_33: u8 = 0x21;
-    const OP_CHECKMULTISIG: u8 = 0xae;
     let [a, b] = bitcoin_keys.each_ref().map(NodeId::as_slice);
     let (first, second) = if a <= b { (a, b) } else { (b, a) };
     let witness_script = [&[OP_2, PUSH_33], first, &[PUSH_33], second, &[OP_2, OP_CHECKMULTISIG]].concat();
@@ -59,6 +60,43 @@ pub fn funding_script(bitcoin_keys: &[NodeId; 2]) -> FundingScript {
     script[1] = 32;
     script[2..].copy_from_slice(sha256::Hash::hash(&witness_script).as_byte_array());
     script
+}
+
+/// Half of the hash in a [`FundingScript`]: enough to tell scripts apart, at half the size.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FundingTag([u8; 16]);
+
+impl FundingTag {
+    /// Of a channel with these keys.
+    pub fn of_keys(bitcoin_keys: &[NodeId; 2]) -> Self {
+        Self::of_hash(&funding_script(bitcoin_keys)[2..])
+    }
+
+    /// Of the script that a spend reveals; none if it has not the form of a channel's.
+    pub fn of_witness_script(script: &[u8]) -> Option<Self> {
+        let form = [(0, OP_2), (1, PUSH_33), (35, PUSH_33), (69, OP_2), (70, OP_CHECKMULTISIG)];
+        let fits = script.len() == 71 && form.iter().all(|(at, byte)| script.get(*at) == Some(byte));
+        fits.then(|| Self::of_hash(sha256::Hash::hash(script).as_byte_array()))
+    }
+
+    fn of_hash(hash: &[u8]) -> Self {
+        Self(*hash.first_chunk().expect("32 bytes"))
+    }
+}
+
+/// A spend of a known channel's funding output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spend {
+    pub scid: ShortChannelId,
+    /// Whether it ends the channel for certain; it may be a splice otherwise.
+    pub closes: bool,
+}
+
+/// A block of the best chain, and its spends of known channels' funding outputs: one of each channel at most.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockSpends {
+    pub block: BlockId,
+    pub spends: Vec<Spend>,
 }
 
 /// What the chain says of a claim.

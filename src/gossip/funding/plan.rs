@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use super::board::{Asker, Board, Stage};
 use super::cache::{Contents, Hashes, Outcomes};
 use super::jobs::{Done, Found, HashesJob, Job};
-use super::link::{Change, Link, REORG_DEPTH, pause};
+use super::link::{Change, Link, pause};
 use super::lookups::{Lookup, Lookups, Outcome};
 use super::rest::{MAX_HEADERS, RestError};
 use super::wire::{BlockContents, ChainInfo};
 use super::{Claim, ProverStatus, Settled, Timing};
-use crate::gossip::ShortChannelId;
+use crate::gossip::{REORG_DEPTH, ShortChannelId};
 
 /// As many claims are not gathered any longer.
 const GATHER_CLAIMS: usize = 2_000;

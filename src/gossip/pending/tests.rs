@@ -70,6 +70,19 @@ fn closed(place: usize) -> Fact {
     Fact::Closed { scid: scid(place), reason: Closing::Unfunded }
 }
 
+fn spent(place: usize) -> Fact {
+    Fact::Closed { scid: scid(place), reason: Closing::Spent { height: 1 } }
+}
+
+fn reopened(place: usize) -> Fact {
+    Fact::Reopened { scid: scid(place) }
+}
+
+/// Whether it is the leader's alone to say: it looks through the chain.
+fn is_of_the_chain(fact: &Fact) -> bool {
+    matches!(fact, Fact::Closed { reason: Closing::Spent { .. }, .. } | Fact::Reopened { .. })
+}
+
 fn synced() -> Fact {
     Fact::SyncCompleted { peer: MENU.nodes[0][0].node_id() }
 }
@@ -143,10 +156,20 @@ fn a_closing_ends_what_is_pending_of_its_channel() {
     assert_eq!(pending.len(), 0);
 }
 
+#[test]
+fn a_spend_that_may_be_undone_ends_nothing() {
+    let mut pending = pending([update(0, 0, 1), proof(0)]);
+    assert!(pending.told(NOW, &spent(0), false));
+    assert!(pending.told(NOW, &reopened(0), false));
+    assert_eq!(facts(pending), [update(0, 0, 1), proof(0)]);
+}
+
 /// What a journal says of the network, by the history's rules.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct State {
     channels: BTreeMap<ShortChannelId, Channel>,
+    /// Closed by a spend.
+    spent: BTreeMap<ShortChannelId, Channel>,
     nodes: BTreeMap<NodeId, u32>,
 }
 
@@ -161,6 +184,7 @@ impl State {
     fn apply(&mut self, fact: &Fact) {
         match fact {
             Fact::Channel { announcement, capacity_sat } => {
+                self.spent.remove(&announcement.scid());
                 let new = Channel { nodes: announcement.nodes(), capacity_sat: *capacity_sat, updates: [0, 0] };
                 let channel = self.channels.entry(announcement.scid()).or_insert_with(|| new.clone());
                 if channel.nodes != new.nodes {
@@ -183,8 +207,12 @@ impl State {
                     channel.capacity_sat.get_or_insert(*capacity_sat);
                 }
             }
+            Fact::Closed { scid, reason: Closing::Spent { .. } } => {
+                self.spent.extend(self.channels.remove(scid).map(|channel| (*scid, channel)));
+            }
             Fact::Closed { scid, .. } => drop(self.channels.remove(scid)),
-            Fact::SyncCompleted { .. } => {}
+            Fact::Reopened { scid } => self.channels.extend(self.spent.remove(scid).map(|channel| (*scid, channel))),
+            Fact::PossibleSplice { .. } | Fact::Block(_) | Fact::SyncCompleted { .. } => {}
         }
     }
 
@@ -193,14 +221,16 @@ impl State {
         let channel = |scid: &ShortChannelId| self.channels.get(scid);
         match fact {
             Fact::Channel { announcement, .. } => {
-                channel(&announcement.scid()).is_none_or(|known| known.nodes != announcement.nodes())
+                let of = |known: Option<&Channel>| known.is_none_or(|known| known.nodes != announcement.nodes());
+                of(channel(&announcement.scid())) && of(self.spent.get(&announcement.scid()))
             }
             Fact::Update(update) => channel(&update.scid())
                 .is_some_and(|known| known.updates[update.direction() as usize] < update.timestamp()),
             Fact::Node(node) => self.nodes.get(&node.node_id()).is_none_or(|last| *last < node.timestamp()),
             Fact::Proof { scid, .. } => channel(scid).is_some_and(|known| known.capacity_sat.is_none()),
             Fact::Closed { scid, .. } => channel(scid).is_some(),
-            Fact::SyncCompleted { .. } => true,
+            Fact::Reopened { scid } => self.spent.contains_key(scid),
+            Fact::PossibleSplice { .. } | Fact::Block(_) | Fact::SyncCompleted { .. } => true,
         }
     }
 }
@@ -208,7 +238,7 @@ impl State {
 fn place_of(fact: &Fact) -> Option<ShortChannelId> {
     match Key::of(fact) {
         Key::Channel(scid) | Key::Update(scid, _) | Key::Proof(scid) | Key::Closing(scid) => Some(scid),
-        Key::Node(_) | Key::Sync => None,
+        Key::Node(_) | Key::Block | Key::Sync => None,
     }
 }
 
@@ -239,7 +269,7 @@ impl Pair {
     fn goes_back_to(&self, fact: &Fact) -> bool {
         let Fact::Channel { announcement, .. } = fact else { return false };
         let scid = announcement.scid();
-        let of_leader = self.leader.channels.get(&scid);
+        let of_leader = self.leader.channels.get(&scid).or(self.leader.spent.get(&scid));
         self.pending.has_channel(scid) && of_leader.is_some_and(|channel| channel.nodes == announcement.nodes())
     }
 
@@ -249,7 +279,8 @@ impl Pair {
         let announces = matches!(fact, Fact::Channel { .. });
         let replaces = place_of(&fact).is_some_and(|scid| {
             let Fact::Channel { announcement, .. } = &fact else { return false };
-            self.ours.channels.get(&scid).is_some_and(|known| known.nodes != announcement.nodes())
+            let ours = self.ours.channels.get(&scid).or(self.ours.spent.get(&scid));
+            ours.is_some_and(|known| known.nodes != announcement.nodes())
         });
         let holds = self.pending.told(at(self.now), &fact, replaces);
         if holds {
@@ -284,7 +315,9 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         8 => (place.clone(), 0..2usize, 0..TIMES).prop_map(|(place, direction, time)| update(place, direction, time)),
         2 => (0..2usize, 0..TIMES).prop_map(|(n, time)| node(n, time)),
         2 => place.clone().prop_map(proof),
-        1 => place.prop_map(closed),
+        1 => place.clone().prop_map(closed),
+        1 => place.clone().prop_map(spent),
+        1 => place.prop_map(reopened),
         1 => Just(()).prop_map(|()| synced()),
     ]
 }
@@ -299,6 +332,7 @@ proptest! {
         let mut pair = Pair::default();
         for (ours, fact) in steps {
             pair.now += 1;
+            let ours = ours && !is_of_the_chain(&fact);
             if ours && pair.ours.accepts(&fact) && !pair.goes_back_to(&fact) {
                 pair.accept(fact);
             } else if !ours && pair.leader.accepts(&fact) {
@@ -310,7 +344,7 @@ proptest! {
         pair.journal.extend(facts(pair.pending));
         let mut told = State::default();
         pair.journal.iter().for_each(|fact| told.apply(fact));
-        prop_assert_eq!(told, pair.ours);
+        prop_assert_eq!((told.channels, told.nodes), (pair.ours.channels, pair.ours.nodes));
         prop_assert!(nothing_twice(&pair.journal), "{:?}", pair.journal);
     }
 }

@@ -42,8 +42,9 @@ pub(super) const TYPES: [Type; 16] = [
 /// The columns that [`entry`] reads. A body is never fetched that is longer than any that was written: a capacity in
 /// 8 bytes, and a message of 65,535.
 pub(super) const READ: &str = "seq, seen, kind, CASE WHEN octet_length(body) <= 65543 THEN body END AS body";
-/// The kind of a closing; `codec` has the table.
+/// The kinds of a closing and a reopening; `codec` has the table.
 pub(super) const CLOSING: i16 = 5;
+pub(super) const REOPENING: i16 = 8;
 
 /// The last millisecond that a timestamptz holds, in the year 294276.
 const LAST_MS: u64 = 9_224_318_015_999_999;
@@ -108,8 +109,10 @@ impl<'a> Columns<'a> {
                 self.scid = Some(bits(*scid));
                 self.capacity_sat = Some(bigint(*capacity_sat));
             }
-            Fact::Closed { scid, .. } => self.scid = Some(bits(*scid)),
-            Fact::SyncCompleted { .. } => {}
+            Fact::Closed { scid, .. } | Fact::PossibleSplice { scid, .. } | Fact::Reopened { scid } => {
+                self.scid = Some(bits(*scid));
+            }
+            Fact::Block(_) | Fact::SyncCompleted { .. } => {}
         }
     }
 

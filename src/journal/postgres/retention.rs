@@ -6,7 +6,8 @@
 //!
 //! Closings stay longer than the rest, by [`CLOSINGS_LONGER_MS`], whatever the journal holds. Somebody who reads page by
 //! page may have an announcement of a day that goes meanwhile; without the closing, which the journal forgot together with
-//! it, the channel would stand there for ever. A closing without its announcement says nothing to anybody.
+//! it, the channel would stand there for ever. A closing without its announcement says nothing to anybody. The same goes
+//! for a reopening, without which a possible splice would be waited for that was reorganised away.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use anyhow::bail;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::columns::{CLOSING, moment};
+use super::columns::{CLOSING, REOPENING, moment};
 use super::days::{NAME, SHORT_LOCK, STORAGE, day};
 use super::errors::{explain, is_lock_timeout};
 use super::{Archive, bigint, unsigned};
@@ -54,7 +55,7 @@ impl Archive {
     }
 
     /// Removes every entry below `bound` (from [`Archive::retention_bound`] for `before`) that is not in `kept`, if the
-    /// term is still ours; a closing only by a retention whose `before` is more than eight days after it was seen. Takes
+    /// term is still ours; a closing or reopening only by a retention whose `before` is more than eight days after it was seen. Takes
     /// as long as copying what stays takes: best on a connection of its own, with a time-out to match.
     pub async fn retain(
         &mut self,
@@ -114,7 +115,8 @@ impl Archive {
             "WITH copied AS (
                 INSERT INTO rgsd.kept_next SELECT entry.* FROM rgsd.entry JOIN (
                     SELECT unnest($1) UNION
-                    SELECT seq FROM rgsd.entry WHERE seq < {bound} AND kind = {CLOSING} AND seen >= $2
+                    SELECT seq FROM rgsd.entry
+                    WHERE seq < {bound} AND kind IN ({CLOSING}, {REOPENING}) AND seen >= $2
                 ) AS kept (seq) USING (seq)
                 WHERE entry.seq < {bound} ORDER BY entry.seq RETURNING 1
             )

@@ -118,6 +118,17 @@ async fn the_views_show_each_kind() {
     assert_eq!(database.rows(nodes), [[format!("02{:064}", 1), "1700000000".to_owned()]]);
     let epochs = "SELECT timestamp, rules_version, graph FROM rgsd.epoch ORDER BY seq";
     assert_eq!(database.rows(epochs), [["1700000017", "1", "routable"], ["1700003617", "1", "complete"]]);
+    let closings = "SELECT channel, reason, height FROM rgsd.closing ORDER BY seq";
+    let expected = [
+        ["0x0x7", "silent", ""],
+        ["0x0x8", "unfunded", ""],
+        ["0x0x9", "spent", "4294967295"],
+        ["0x0x7", "possible splice", "800000"],
+        ["0x0x9", "reopened", ""],
+    ];
+    assert_eq!(database.rows(closings), expected);
+    let hash = crate::unsigned::block(800_001).hash.to_string();
+    assert_eq!(database.rows("SELECT height, hash FROM rgsd.block"), [["800001", &hash]]);
     let ids = "SELECT rgsd.scid('0x0x7'), rgsd.scid_text(rgsd.scid('16777215x1x65535')), rgsd.scid('1x2'),
         rgsd.scid('16777216x0x0'), rgsd.scid('1x2x70000'), rgsd.scid_text(-1)";
     assert_eq!(database.rows(ids), [["7", "16777215x1x65535", "", "", "", "16777215x16777215x65535"]]);

@@ -188,7 +188,11 @@ impl Newest {
                 Fact::Proof { scid, capacity_sat } => {
                     newest.channels.insert(*scid, Some(*capacity_sat));
                 }
-                Fact::Closed { .. } | Fact::SyncCompleted { .. } => {}
+                Fact::Closed { .. }
+                | Fact::PossibleSplice { .. }
+                | Fact::Reopened { .. }
+                | Fact::Block(_)
+                | Fact::SyncCompleted { .. } => {}
             }
         }
         newest
