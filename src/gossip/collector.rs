@@ -25,7 +25,7 @@ use self::outlet::Outlet;
 pub use self::outlet::{Mode, Sink, SinkClosed};
 use self::worker::Worker;
 use super::check::{Checker, Rules, Tally};
-use super::funding::{self, Prover, ProverStatus, Settled};
+use super::funding::{self, Finding, Prover, ProverStatus, Watched};
 use super::intake::{Arrival, Intake};
 use super::peers::{self, Board, PeerAddress, PeerState};
 use super::sync::Syncs;
@@ -67,6 +67,10 @@ pub struct Status {
     pub waiting_channels: usize,
     pub waiting_messages: usize,
     pub channels: usize,
+    /// Up to where the chain was looked through for spends.
+    pub chain_height: Option<u32>,
+    /// Channels that stay for now, though their funding output was spent, perhaps by a splice.
+    pub possible_splices: usize,
     pub connected_peers: usize,
     /// When the journal last became fresher, by a message or by a full sync that found nothing missing.
     pub last_heard: Option<UnixMs>,
@@ -101,7 +105,8 @@ impl Collector {
         let wire = Arc::new(Wire::new(setup.rules.chain, Arc::clone(&intake)));
         let (manager, own_id) = wire::peer_manager(Arc::clone(&wire), &setup.secrets, setup.clock.now())?;
         let manager = Arc::new(manager);
-        let prover = setup.bitcoind.map(|settings| start_prover(settings, &intake, tasks)).transpose()?;
+        let watched = watched(setup.mode, &checker);
+        let prover = setup.bitcoind.map(|settings| start_prover(settings, watched, &intake, tasks)).transpose()?;
         if let Some(prover) = &prover {
             checker.claim_unproven().into_iter().for_each(|claim| prover.prove(claim));
         }
@@ -135,6 +140,7 @@ impl Collector {
             dropped_while_paused: 0,
             forgeries: BTreeMap::new(),
             last_silence_check: UnixMs::default(),
+            watcher: None,
         };
         tasks.spawn_blocking("the collector", move || {
             worker.run();
@@ -187,14 +193,28 @@ impl Collector {
     }
 }
 
-fn start_prover(settings: funding::Settings, intake: &Arc<Intake>, tasks: &Tasks) -> anyhow::Result<Prover> {
-    let (send, mut answers) = mpsc::unbounded_channel::<Settled>();
-    let (prover, task) = Prover::start(settings, send, tasks.stop().clone())?;
+/// How far this collector, or its last start, has watched the chain.
+fn watched(mode: Mode, checker: &Checker) -> Watched {
+    match (mode, checker.trail().last()) {
+        (Mode::StandingBy, _) => Watched::Elsewhere,
+        (Mode::Leading, None) => Watched::Nothing,
+        (Mode::Leading, Some(block)) => Watched::UpTo(block),
+    }
+}
+
+fn start_prover(
+    settings: funding::Settings,
+    watched: Watched,
+    intake: &Arc<Intake>,
+    tasks: &Tasks,
+) -> anyhow::Result<Prover> {
+    let (send, mut findings) = mpsc::unbounded_channel::<Finding>();
+    let (prover, task) = Prover::start(settings, watched, send, tasks.stop().clone())?;
     tasks.spawn("the prover", async move { Ok(task.await?) });
     let intake = Arc::clone(intake);
-    tasks.spawn("the prover's answers", async move {
-        while let Some(settled) = answers.recv().await {
-            intake.event(Arrival::Settled(settled));
+    tasks.spawn("the prover's findings", async move {
+        while let Some(finding) = findings.recv().await {
+            intake.event(Arrival::Found(finding));
         }
         Ok(())
     });

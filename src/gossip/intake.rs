@@ -13,7 +13,7 @@ use lightning::ln::msgs::ReplyChannelRange;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use super::check::Heard;
-use super::funding::Settled;
+use super::funding::Finding;
 use super::{Fact, NodeId, UnixMs};
 
 /// Bytes from which LDK is asked to read less, and below which it may go on.
@@ -36,8 +36,8 @@ pub(super) enum Arrival {
     Inventory { peer: NodeId, reply: ReplyChannelRange },
     /// A gossip message.
     Message(Heard),
-    /// An answer of the prover.
-    Settled(Settled),
+    /// What the prover and the watcher found out, in its order.
+    Found(Finding),
     /// What the leader journaled, in its order. The permit bounds how much of it is queued.
     Told { entries: Vec<(UnixMs, Fact)>, permit: OwnedSemaphorePermit },
     /// Whole messages that another collector accepted and could not journal.
@@ -121,8 +121,8 @@ impl Intake {
         self.put(queue, arrival);
     }
 
-    /// Takes in what happened here. Such events are few: a connection makes two, a claim one, and whoever tells, offers
-    /// or asks us to lead waits its turn.
+    /// Takes in what happened here. Such events are few: a connection makes two, a claim one, and whoever asks, tells,
+    /// offers or wants us to lead waits for the answer.
     /// Returns whether there is still somebody who will take it.
     pub fn event(&self, arrival: Arrival) -> bool {
         self.put(self.lock(), arrival)

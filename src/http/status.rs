@@ -106,6 +106,10 @@ pub struct ProofStatus {
     pub required: bool,
     /// Announcements that wait for theirs.
     pub pending: u64,
+    /// Up to which block the chain was looked through for channels that end; `None` before the first look.
+    pub chain_height: Option<u32>,
+    /// Channels whose output was spent, perhaps by a splice: they stay until their successor is there, or 72 blocks.
+    pub closing: u64,
 }
 
 /// What became of the messages since the start.

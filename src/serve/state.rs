@@ -194,7 +194,12 @@ impl StatusSource for State {
             archive: health.map(|health| archive_status(&health, journal.last_seq, now)),
             journal: JournalStatus { last_seq: journal.last_seq },
             peers: self.peers(),
-            proofs: ProofStatus { required: self.proofs, pending: collector.waiting_channels as u64 },
+            proofs: ProofStatus {
+                required: self.proofs,
+                pending: collector.waiting_channels as u64,
+                chain_height: collector.chain_height,
+                closing: collector.possible_splices as u64,
+            },
             messages: MessageCounts {
                 received: collector.tally.received,
                 accepted: collector.tally.accepted,

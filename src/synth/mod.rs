@@ -19,7 +19,7 @@ mod topology;
 mod traffic;
 mod wire;
 
-pub use chain::{Chain, ChainServer, Mode, Requests};
+pub use chain::{BadBlock, Chain, ChainServer, Mode, Requests, Spending};
 pub use network::{Channel, Network, NetworkSpec, Node};
 pub use peer::{Behaviour, Peer, PeerHandle, Store};
 pub use topology::{Topology, TopologyChannel};

@@ -76,7 +76,12 @@ impl Channel {
 
     /// The script of the funding output (BOLT 3: P2WSH of a 2-of-2).
     pub fn funding_script(&self) -> ScriptBuf {
-        make_funding_redeemscript(&self.funding_keys[0], &self.funding_keys[1]).to_p2wsh()
+        self.witness_script().to_p2wsh()
+    }
+
+    /// What a spend of the funding output reveals (BOLT 3: a 2-of-2).
+    pub fn witness_script(&self) -> ScriptBuf {
+        make_funding_redeemscript(&self.funding_keys[0], &self.funding_keys[1])
     }
 }
 

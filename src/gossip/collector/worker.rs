@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::super::check::{Checker, Heard, Outcome};
-use super::super::funding::Prover;
+use super::super::funding::{BlockSpends, Finding, Prover, Question, Settled};
 use super::super::intake::{Arrival, Intake};
 use super::super::peers::{Board, PeerState};
 use super::super::sync::{Ask, Standing, Step, Syncs};
 use super::super::wire::{Peers, Wire};
-use super::super::{Clock, Fact, NodeId, ShortChannelId, UnixMs};
+use super::super::{Clock, Fact, NodeId, ShortChannelId, Trail, UnixMs};
 use super::Status;
 use super::outlet::{Outlet, SinkClosed};
 
@@ -52,6 +52,8 @@ pub(super) struct Worker {
     /// Badly signed messages, by peer, since it was last hung up on.
     pub forgeries: BTreeMap<NodeId, u32>,
     pub last_silence_check: UnixMs,
+    /// Who waits to watch the chain until this collector leads.
+    pub watcher: Option<oneshot::Sender<Trail>>,
 }
 
 impl Worker {
@@ -78,18 +80,21 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes arrivals in their order. Proofs go first: they speak of announcements from before.
+    /// Takes arrivals in their order. What the chain says goes first: it speaks of announcements from before.
     fn process(&mut self, now: UnixMs, arrivals: Vec<Arrival>) -> Result<(), SinkClosed> {
         let mut settled = Vec::new();
         let mut others = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
             match arrival {
-                Arrival::Settled(answer) => settled.push(answer),
+                Arrival::Found(Finding::Settled(answer)) => settled.push(answer),
+                Arrival::Found(Finding::Question(question)) => {
+                    self.settle(now, std::mem::take(&mut settled))?;
+                    self.answer(now, question)?;
+                }
                 other => others.push(other),
             }
         }
-        let outcome = self.checker.settle(now, settled);
-        self.deliver(now, outcome)?;
+        self.settle(now, settled)?;
         let mut messages = Vec::with_capacity(others.len());
         for arrival in others {
             match arrival {
@@ -101,6 +106,48 @@ impl Worker {
             }
         }
         self.check(now, messages)
+    }
+
+    fn settle(&mut self, now: UnixMs, settled: Vec<Settled>) -> Result<(), SinkClosed> {
+        let outcome = self.checker.settle(now, settled);
+        self.deliver(now, outcome)
+    }
+
+    /// Answers the watcher, if it still listens.
+    fn answer(&mut self, now: UnixMs, question: Question) -> Result<(), SinkClosed> {
+        match question {
+            Question::Trail(reply) => {
+                self.watcher = Some(reply);
+                self.let_watch();
+            }
+            Question::Matches { tags, reply } => drop(reply.send(self.checker.matches(&tags))),
+            Question::Block(spends, reply) => {
+                self.take_block(now, &spends)?;
+                let _ = reply.send(());
+            }
+        }
+        Ok(())
+    }
+
+    fn let_watch(&mut self) {
+        if self.outlet.is_leading()
+            && let Some(watcher) = self.watcher.take()
+        {
+            let _ = watcher.send(self.checker.trail().clone());
+        }
+    }
+
+    fn take_block(&mut self, now: UnixMs, spends: &BlockSpends) -> Result<(), SinkClosed> {
+        let outcome = self.checker.take_block(now, spends);
+        let count = |of: fn(&Fact) -> bool| outcome.facts.iter().filter(|fact| of(fact)).count();
+        let closed = count(|fact| matches!(fact, Fact::Closed { .. }));
+        let reopened = count(|fact| matches!(fact, Fact::Reopened { .. }));
+        let possible_splices = count(|fact| matches!(fact, Fact::PossibleSplice { .. }));
+        if closed + reopened + possible_splices > 0 {
+            let height = spends.block.height;
+            tracing::info!(height, closed, possible_splices, reopened, "channels were spent, or spends undone");
+        }
+        self.deliver(now, outcome)
     }
 
     fn check(&mut self, now: UnixMs, messages: Vec<Heard>) -> Result<(), SinkClosed> {
@@ -143,7 +190,7 @@ impl Worker {
                 self.lead()?;
                 let _ = done.send(());
             }
-            Arrival::Message(_) | Arrival::Settled(_) => {} // taken by `process`
+            Arrival::Message(_) | Arrival::Found(_) => {} // taken by `process`
         }
         Ok(())
     }
@@ -181,6 +228,7 @@ impl Worker {
     fn lead(&mut self) -> Result<(), SinkClosed> {
         let facts = self.outlet.lead()?;
         tracing::info!(facts, "leading: what the journal lacked is on its way");
+        self.let_watch();
         self.publish();
         Ok(())
     }
@@ -209,9 +257,22 @@ impl Worker {
                 Step::Reconnect { peer, why } => self.reconnect(&peer, why),
             }
         }
+        self.settle_splices(now)?;
         self.close_silent(now)?;
         self.publish();
         Ok(())
+    }
+
+    /// Closes spliced channels, unless another collector leads and does it.
+    fn settle_splices(&mut self, now: UnixMs) -> Result<(), SinkClosed> {
+        if !self.outlet.is_leading() {
+            return Ok(());
+        }
+        let outcome = self.checker.settle_splices(now);
+        if !outcome.facts.is_empty() {
+            tracing::info!(channels = outcome.facts.len(), "closed channels that were spliced, or not in time");
+        }
+        self.deliver(now, outcome)
     }
 
     /// Closes silent channels, unless it was us who did not listen, or another collector leads and does it.
@@ -278,6 +339,8 @@ impl Worker {
         status.waiting_channels = self.checker.waiting_channels();
         status.waiting_messages = self.checker.waiting_messages();
         status.channels = self.checker.channel_count();
+        status.chain_height = self.checker.trail().last().map(|block| block.height);
+        status.possible_splices = self.checker.possible_splices();
         status.connected_peers = connected;
         status.last_heard = self.syncs.last_heard();
         status.trusted = self.syncs.trusted();

@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::jobs::Done;
-use super::link::Link;
 use super::plan::{Notice, Plan};
 use super::rest::Rest;
-use super::{Order, ProverStatus, Settings, Settled};
+use super::watcher::Tip;
+use super::{Finding, Order, ProverStatus};
 
 /// Requests under way at a time. bitcoind has 4 or 16 threads for them by default, and a queue of 16 or more.
-const IN_FLIGHT: usize = 8;
+pub(super) const IN_FLIGHT: usize = 8;
 
 /// Orders taken in one go.
 const ORDERS: usize = 1_024;
@@ -24,22 +22,22 @@ pub(super) struct Actor {
     rest: Arc<Rest>,
     plan: Plan,
     orders: mpsc::UnboundedReceiver<Order>,
-    settled: mpsc::UnboundedSender<Settled>,
+    findings: mpsc::UnboundedSender<Finding>,
     publish: watch::Sender<ProverStatus>,
+    publish_tip: watch::Sender<Option<Tip>>,
     jobs: JoinSet<Done>,
 }
 
 impl Actor {
     pub fn new(
-        settings: &Settings,
+        rest: Arc<Rest>,
+        plan: Plan,
         orders: mpsc::UnboundedReceiver<Order>,
-        settled: mpsc::UnboundedSender<Settled>,
+        findings: mpsc::UnboundedSender<Finding>,
         publish: watch::Sender<ProverStatus>,
-    ) -> anyhow::Result<Self> {
-        let rest = Rest::new(&settings.rest_url, settings.timing.request, IN_FLIGHT)?;
-        let link = Link::new(settings.network, rest.place(), settings.timing);
-        let plan = Plan::new(link, settings.timing, ChaCha8Rng::from_rng(&mut rand::rng()));
-        Ok(Self { rest: Arc::new(rest), plan, orders, settled, publish, jobs: JoinSet::new() })
+        publish_tip: watch::Sender<Option<Tip>>,
+    ) -> Self {
+        Self { rest, plan, orders, findings, publish, publish_tip, jobs: JoinSet::new() }
     }
 
     /// Runs until nobody gives orders or takes answers any more.
@@ -59,7 +57,7 @@ impl Actor {
                     Err(died) => std::panic::resume_unwind(died.into_panic()),
                 },
                 () = sleep_until(wake) => {}
-                () = self.settled.closed() => return,
+                () = self.findings.closed() => return,
             }
         }
     }
@@ -75,22 +73,37 @@ impl Actor {
         for notice in self.plan.take_notices() {
             log(&notice, &status, &self.rest);
         }
-        let settled = self.plan.take_settled();
-        let told = settled.into_iter().try_for_each(|settled| self.settled.send(settled).ok());
-        self.publish.send_if_modified(|published| {
-            let changed = *published != status;
-            *published = status;
-            changed
-        });
+        let told = self.tell_settled();
+        publish(&self.publish, status);
+        publish(&self.publish_tip, self.plan.tip(Instant::now()));
         told
+    }
+
+    fn tell_settled(&mut self) -> Option<()> {
+        let settled = self.plan.take_settled();
+        settled.into_iter().try_for_each(|settled| self.findings.send(Finding::Settled(settled)).ok())
     }
 
     fn obey(&mut self, order: Order) {
         match order {
             Order::Prove(claim) => self.plan.claim(claim, Instant::now()),
             Order::Withdraw { id, scid } => self.plan.withdraw(id, scid),
+            Order::Reach(block) => self.plan.reach(block),
+            Order::Doubt(error) => self.plan.doubt(&error, Instant::now()),
+            Order::Ask(question) => {
+                // Where nobody listens, `run` notices.
+                let _ = self.tell_settled().and_then(|()| self.findings.send(Finding::Question(question)).ok());
+            }
         }
     }
+}
+
+fn publish<T: PartialEq>(channel: &watch::Sender<T>, now: T) {
+    channel.send_if_modified(|published| {
+        let changed = *published != now;
+        *published = now;
+        changed
+    });
 }
 
 async fn sleep_until(wake: Option<Instant>) {
@@ -115,6 +128,6 @@ fn log(notice: &Notice, status: &ProverStatus, rest: &Rest) {
                 tracing::warn!("{sentence}");
             }
         }
-        Notice::Failed(error) => tracing::warn!("{error}; the channels concerned wait and are tried again"),
+        Notice::Failed(error) => tracing::warn!("{error}; what waits for it is tried again"),
     }
 }

@@ -8,7 +8,7 @@ use super::link::CONFIRMATIONS;
 use super::lookups::{Lookup, Outcome};
 use super::rest::{Rest, RestError};
 use super::wire::{BlockContents, ChainInfo};
-use crate::gossip::REORG_DEPTH;
+use crate::gossip::{BlockId, REORG_DEPTH};
 
 /// What to ask.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,7 +44,8 @@ pub(super) enum Done {
         tip: BlockHash,
         contents: Result<BlockContents, RestError>,
     },
-    LookedUp(Vec<Lookup>, Result<Vec<Found>, RestError>),
+    /// What was found, and the chain's tip at that moment.
+    LookedUp(Vec<Lookup>, Result<(BlockId, Vec<Found>), RestError>),
 }
 
 /// What a lookup has shown.
@@ -99,7 +100,7 @@ async fn hashes(rest: &Rest, job: &HashesJob) -> Result<Vec<(u32, BlockHash)>, R
     Ok((first..).zip(found).collect())
 }
 
-async fn look_up(rest: &Rest, lookups: &[Lookup]) -> Result<Vec<Found>, RestError> {
+async fn look_up(rest: &Rest, lookups: &[Lookup]) -> Result<(BlockId, Vec<Found>), RestError> {
     let answer = rest.utxos(lookups.iter().map(|lookup| lookup.output)).await?;
     let mut hashes_now: BTreeMap<u32, Option<BlockHash>> = BTreeMap::new();
     let mut found = Vec::with_capacity(lookups.len());
@@ -125,5 +126,5 @@ async fn look_up(rest: &Rest, lookups: &[Lookup]) -> Result<Vec<Found>, RestErro
         }
         found.push(Found::Settled(coin.map_or(Outcome::SpentOrMissing, Outcome::Unspent)));
     }
-    Ok(found)
+    Ok((BlockId { height: answer.height, hash: answer.tip }, found))
 }

@@ -1,13 +1,15 @@
-//! Funding proofs: is an announced channel's funding output really on the chain?
+//! Funding proofs: is an announced channel's funding output really on the chain? And when is it spent?
 //!
 //! Puts few and small questions to bitcoind's REST interface: block hashes in ranges, each touched block's
-//! transaction ids once, unspent outputs fifteen at a time; never a whole block. Owns the questions, their order
-//! and their retries, and every task that asks them; the checking stage owns the messages that wait.
+//! transaction ids once, unspent outputs fifteen at a time. Whole blocks are read once each, as they come, for what
+//! they spend of known channels. Owns the questions, their order and their retries, and every task that asks them; the
+//! checking stage owns the messages that wait, and decides what a spend means.
 //!
 //! Promises that a claim is answered exactly once, unless it is withdrawn or the service stops, and is refused only
 //! for what bitcoind says of the chain: while bitcoind is unreachable, busy, still syncing, on another chain,
 //! pruned, or talks nonsense, claims wait. A proof needs the right script, six confirmations, and an output that
-//! is unspent at that moment.
+//! is unspent at that moment, which is no earlier than the last block that was looked through: so no spend falls between
+//! a proof and the watch.
 
 mod actor;
 mod board;
@@ -17,8 +19,10 @@ mod link;
 mod lookups;
 mod plan;
 mod rest;
+mod scan;
 #[cfg(test)]
 mod tests;
+mod watcher;
 mod wire;
 
 use std::sync::Arc;
@@ -27,10 +31,18 @@ use std::time::Duration;
 
 use bitcoin::Network;
 use bitcoin::hashes::{Hash, sha256};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::actor::Actor;
+use self::link::Link;
+use self::plan::Plan;
+use self::rest::Rest;
+pub use self::watcher::Question;
+use self::watcher::Watcher;
 use super::{BlockId, NodeId, ShortChannelId};
 
 const OP_2: u8 = 0x52;
@@ -127,6 +139,24 @@ pub enum Refusal {
 pub struct Settled {
     pub id: u64,
     pub verdict: Verdict,
+}
+
+/// What the prover and the watcher tell, in its order.
+#[derive(Debug)]
+pub enum Finding {
+    Settled(Settled),
+    Question(Question),
+}
+
+/// How far the chain is watched. A proof that is older than this says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watched {
+    /// Another collector does it.
+    Elsewhere,
+    /// Nothing yet: proofs wait until it has begun.
+    Nothing,
+    /// Every block up to this one.
+    UpTo(BlockId),
 }
 
 /// Which bitcoind to ask, and how.
@@ -234,21 +264,46 @@ pub struct Prover {
 /// What a handle tells the actor.
 enum Order {
     Prove(Claim),
-    Withdraw { id: u64, scid: ShortChannelId },
+    Withdraw {
+        id: u64,
+        scid: ShortChannelId,
+    },
+    /// What is proven from now on must be so at this block, or later.
+    Reach(BlockId),
+    /// A question of the watcher's had no answer.
+    Doubt(rest::RestError),
+    /// To be handed on, after all that was found out before.
+    Ask(Question),
 }
 
 impl Prover {
-    /// Starts the prover; answers go to `settled`. It ends at `stop`, or when nobody takes its answers any more.
+    /// Starts the prover and the watcher; what they find goes to `findings`. They end at `stop`, or when nobody takes
+    /// that any more.
     pub fn start(
         settings: Settings,
-        settled: mpsc::UnboundedSender<Settled>,
+        watched: Watched,
+        findings: mpsc::UnboundedSender<Finding>,
         stop: CancellationToken,
     ) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (publish, status) = watch::channel(ProverStatus::default());
-        let actor = actor::Actor::new(&settings, inbox, settled, publish)?;
+        let (publish_tip, tip) = watch::channel(None);
+        let Settings { network, timing, .. } = settings;
+        let rest = Arc::new(Rest::new(&settings.rest_url, timing.request, actor::IN_FLIGHT)?);
+        let link = Link::new(network, rest.place(), timing);
+        let plan = Plan::new(link, timing, watched, ChaCha8Rng::from_rng(&mut rand::rng()));
+        let rng = ChaCha8Rng::from_rng(&mut rand::rng());
+        let watcher = Watcher { rest: Arc::clone(&rest), timing, rng, tip, orders: orders.downgrade() };
+        let actor = Actor::new(rest, plan, inbox, findings, publish, publish_tip);
         let task = tokio::spawn(async move {
-            stop.run_until_cancelled(actor.run()).await;
+            let watch = async {
+                watcher.run().await;
+                std::future::pending().await // the prover may go on for a moment
+            };
+            let both = async {
+                tokio::select! { () = actor.run() => {}, () = watch => {} }
+            };
+            stop.run_until_cancelled(both).await;
         });
         Ok((Self { orders, asked: Arc::default(), status }, task))
     }

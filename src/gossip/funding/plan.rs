@@ -19,9 +19,10 @@ use super::jobs::{Done, Found, HashesJob, Job};
 use super::link::{Change, Link, pause};
 use super::lookups::{Lookup, Lookups, Outcome};
 use super::rest::{MAX_HEADERS, RestError};
+use super::watcher::Tip;
 use super::wire::{BlockContents, ChainInfo};
-use super::{Claim, ProverStatus, Settled, Timing};
-use crate::gossip::{REORG_DEPTH, ShortChannelId};
+use super::{Claim, ProverStatus, Settled, Timing, Watched};
+use crate::gossip::{BlockId, REORG_DEPTH, ShortChannelId};
 
 /// As many claims are not gathered any longer.
 const GATHER_CLAIMS: usize = 2_000;
@@ -45,6 +46,7 @@ pub(super) struct Plan {
     timing: Timing,
     rng: ChaCha8Rng,
     link: Link,
+    watched: Watched,
     gathering: Vec<Claim>,
     /// When the first and the last of `gathering` came.
     gathered: Option<(Instant, Instant)>,
@@ -66,11 +68,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub fn new(link: Link, timing: Timing, rng: ChaCha8Rng) -> Self {
+    pub fn new(link: Link, timing: Timing, watched: Watched, rng: ChaCha8Rng) -> Self {
         Self {
             timing,
             rng,
             link,
+            watched,
             gathering: Vec::new(),
             gathered: None,
             board: Board::default(),
@@ -109,7 +112,7 @@ impl Plan {
             self.link.look_begins();
             return Some(Job::Look);
         }
-        let tip = self.link.usable(now)?.tip;
+        let tip = self.usable(now)?.tip;
         loop {
             if let Some(batch) = self.lookups.next_batch(now, true, HOLD) {
                 return Some(Job::Lookups(batch));
@@ -151,9 +154,34 @@ impl Plan {
     /// When to call [`Self::next_job`] again even if nothing happens.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let gathered = self.gathered.map(|(first, last)| self.gather_ends(first, last));
-        let held = self.lookups.oldest().filter(|_| self.link.usable(now).is_some()).map(|since| since + HOLD);
+        let held = self.lookups.oldest().filter(|_| self.usable(now).is_some()).map(|since| since + HOLD);
         let link = self.link.next_wake(now, self.wants_chain());
         [gathered, held, link, self.board.next_wake()].into_iter().flatten().min()
+    }
+
+    /// The chain is being looked through for spends in this block, and was in those before: what was proven before says
+    /// nothing.
+    pub fn reach(&mut self, block: BlockId) {
+        self.watched = Watched::UpTo(block);
+        self.outcomes = Outcomes::default();
+        self.link.answered();
+    }
+
+    /// Another's question about blocks had no answer.
+    pub fn doubt(&mut self, error: &RestError, now: Instant) {
+        self.link.suspect(|| error.to_string());
+        let unheard_of = matches!(error, RestError::Malformed { .. } | RestError::Refused { .. });
+        if unheard_of && self.quiet_until.is_none_or(|until| until <= now) {
+            self.quiet_until = Some(now + self.timing.retry_at_most);
+            self.notices.push(Notice::Failed(error.clone()));
+        }
+    }
+
+    /// Where the chain stands, if questions may be put to bitcoind now.
+    pub fn tip(&self, now: Instant) -> Option<Tip> {
+        let chain = self.link.usable(now)?;
+        let block = BlockId { height: chain.blocks, hash: chain.tip };
+        Some(Tip { block, pruned_below: self.link.pruned_below() })
     }
 
     pub fn take_settled(&mut self) -> Vec<Settled> {
@@ -189,7 +217,23 @@ impl Plan {
 
     /// Whether anything waits for news of the chain.
     fn wants_chain(&self) -> bool {
-        self.board.claims() > self.board.claims_unavailable() || self.lookups.claims() > 0
+        self.watched != Watched::Elsewhere
+            || self.board.claims() > self.board.claims_unavailable()
+            || self.lookups.claims() > 0
+    }
+
+    /// The chain's state, if proofs may be looked for now.
+    fn usable(&self, now: Instant) -> Option<&ChainInfo> {
+        self.link.usable(now).filter(|_| self.watched != Watched::Nothing)
+    }
+
+    /// Whether what was seen of the chain with this tip counts.
+    fn is_fresh(&self, tip: BlockId) -> bool {
+        match self.watched {
+            Watched::Elsewhere => true,
+            Watched::Nothing => false,
+            Watched::UpTo(block) => tip.height > block.height || tip == block,
+        }
     }
 
     fn gather_ends(&self, first: Instant, last: Instant) -> Instant {
@@ -370,15 +414,19 @@ impl Plan {
         }
     }
 
-    fn looked_up(&mut self, lookups: Vec<Lookup>, answer: Result<Vec<Found>, RestError>, now: Instant) {
+    fn looked_up(&mut self, lookups: Vec<Lookup>, answer: Result<(BlockId, Vec<Found>), RestError>, now: Instant) {
+        let mut heights: Vec<u32> = lookups.iter().map(|lookup| lookup.scid.height()).collect();
+        heights.dedup();
         let found = match answer {
-            Ok(found) => {
+            Ok((tip, found)) => {
                 self.link.answered();
+                if !self.is_fresh(tip) {
+                    lookups.iter().for_each(|lookup| self.put_back(lookup.scid));
+                    return heights.into_iter().for_each(|height| self.retry_later(height, now));
+                }
                 found
             }
             Err(error) => {
-                let mut heights: Vec<u32> = lookups.iter().map(|lookup| lookup.scid.height()).collect();
-                heights.dedup();
                 lookups.iter().for_each(|lookup| self.put_back(lookup.scid));
                 return self.failed(&error, heights, now);
             }
@@ -413,13 +461,8 @@ impl Plan {
 
     /// A question about these blocks has no answer: each waits by itself, and bitcoind as a whole is looked at.
     fn failed(&mut self, error: &RestError, heights: impl IntoIterator<Item = u32>, now: Instant) {
-        self.link.suspect(|| error.to_string());
+        self.doubt(error, now);
         heights.into_iter().for_each(|height| self.retry_later(height, now));
-        let unheard_of = matches!(error, RestError::Malformed { .. } | RestError::Refused { .. });
-        if unheard_of && self.quiet_until.is_none_or(|until| until <= now) {
-            self.quiet_until = Some(now + self.timing.retry_at_most);
-            self.notices.push(Notice::Failed(error.clone()));
-        }
     }
 
     fn retry_later(&mut self, height: u32, now: Instant) {

@@ -10,6 +10,7 @@ use anyhow::Context;
 use bitcoin::{BlockHash, OutPoint};
 use reqwest::{StatusCode, Url};
 
+use super::scan::{self, Candidate};
 use super::wire::{self, BlockContents, ChainInfo, Fault, Utxos};
 
 /// Most headers that bitcoind gives at a time (its `MAX_REST_HEADERS_RESULTS`).
@@ -20,6 +21,9 @@ pub(super) const MAX_OUTPUTS: usize = 15;
 
 /// A block of the smallest transactions that fit holds under 20,000 ids of 67 bytes each.
 const MAX_BLOCK_BODY: usize = 2 << 20;
+
+/// Consensus allows a block 4,000,000 bytes, witnesses included.
+const MAX_WHOLE_BLOCK: usize = 4 << 20;
 
 /// 15 outputs, whose scripts consensus allows 10,000 bytes each.
 const MAX_UTXOS_BODY: usize = 256 << 10;
@@ -106,6 +110,16 @@ impl Rest {
     /// A block's transaction ids; not found where the block is not on bitcoind's disk.
     pub async fn block_contents(&self, hash: BlockHash) -> Result<BlockContents, RestError> {
         self.ask(format!("block/notxdetails/{hash}.json"), MAX_BLOCK_BODY, BlockContents::parse).await
+    }
+
+    /// What a whole block may spend of channels' funding outputs; not found where the block is not on bitcoind's disk.
+    pub async fn block(&self, hash: BlockHash) -> Result<Vec<Candidate>, RestError> {
+        let path = format!("block/{hash}.bin");
+        let body = self.get(&path, MAX_WHOLE_BLOCK).await?;
+        // Millions of bytes to hash: others run meanwhile.
+        let scanned = tokio::task::spawn_blocking(move || scan::candidates(&body, hash)).await;
+        let scanned = scanned.map_err(|_| RestError::Unreachable("the service is stopping".into()))?;
+        scanned.map_err(|fault| RestError::Malformed { path: shown(&path), fault })
     }
 
     /// Which of up to [`MAX_OUTPUTS`] outputs are unspent in the best chain, whatever the mempool says.

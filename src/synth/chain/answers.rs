@@ -16,7 +16,7 @@ use bitcoin::{BlockHash, OutPoint, TxOut, Txid};
 use serde_json::{Value, json};
 
 use super::blocks::Blocks;
-use super::{Counts, Mode, Shared};
+use super::{BadBlock, Counts, Mode, Shared};
 
 /// Headers in one answer.
 const MAX_HEADERS: usize = 2000;
@@ -49,6 +49,7 @@ fn kind<'a>(path: &[&str], counts: &'a Counts) -> &'a AtomicU64 {
         ["rest", "blockhashbyheight", _] => &counts.blockhashbyheight,
         ["rest", "headers", ..] => &counts.headers,
         ["rest", "block", "notxdetails", _] => &counts.block,
+        ["rest", "block", _] => &counts.whole_block,
         ["rest", "getutxos", ..] => &counts.getutxos,
         _ => &counts.other,
     }
@@ -85,6 +86,7 @@ impl Node<'_> {
             }
             ["rest", "headers", count, file] => self.headers(file, count),
             ["rest", "block", "notxdetails", file] => self.block(file),
+            ["rest", "block", file] => self.whole_block(file),
             ["rest", "getutxos", outpoints @ ..] => self.getutxos(outpoints),
             _ => Err(refusal(StatusCode::NOT_FOUND, "Not found")),
         }
@@ -171,6 +173,49 @@ impl Node<'_> {
         if format != Format::Json {
             return Err(no_such_format(".json"));
         }
+        let height = self.height_on_disk(hash)?;
+        Ok(json_answer(&self.block_json(height, hash)))
+    }
+
+    fn whole_block(&self, file: &str) -> Answer {
+        let (name, format) = parse_file(file)?;
+        let hash = parse_hash(name)?;
+        let height = self.height_on_disk(hash)?;
+        let block = match self.mode {
+            Mode::BadBlocks(bad) => self.bad_block(bad, height, hash)?,
+            _ => self.block_bytes(height),
+        };
+        match format {
+            Format::Bin => Ok(binary(block)),
+            Format::Hex => Ok(text(format!("{}\n", block.as_hex()))),
+            Format::Json => Err(no_such_format(".bin, .hex")),
+        }
+    }
+
+    fn block_bytes(&self, height: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(&self.blocks.block(height).expect("it is in the chain"), &mut bytes);
+        bytes
+    }
+
+    /// Something else in the place of a block.
+    fn bad_block(&self, bad: BadBlock, height: u32, hash: BlockHash) -> Result<Vec<u8>, Refusal> {
+        let another = self.block_bytes(height.saturating_sub(1));
+        match bad {
+            BadBlock::Garbage => Ok(vec![0xab; 1_000]),
+            BadBlock::Another => Ok(another),
+            BadBlock::OtherTransactions => {
+                let mut block = self.block_bytes(height);
+                block.splice(80.., another.into_iter().skip(80)); // after the header
+                Ok(block)
+            }
+            BadBlock::Huge => Ok(vec![0; 5 << 20]),
+            BadBlock::Missing => Err(refusal(StatusCode::NOT_FOUND, &format!("{hash} not available (data missing)"))),
+        }
+    }
+
+    /// A block's height, if its contents can be had.
+    fn height_on_disk(&self, hash: BlockHash) -> Result<u32, Refusal> {
         let not_found = |why: &str| refusal(StatusCode::NOT_FOUND, &format!("{hash} {why}"));
         let height = self.blocks.height_of(&hash).ok_or_else(|| not_found("not found"))?;
         if height > self.tip() {
@@ -181,7 +226,7 @@ impl Node<'_> {
         {
             return Err(not_found("not available (pruned data)"));
         }
-        Ok(json_answer(&self.block_json(height, hash)))
+        Ok(height)
     }
 
     fn block_json(&self, height: u32, hash: BlockHash) -> Value {

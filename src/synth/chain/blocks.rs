@@ -1,7 +1,8 @@
-//! The blocks of a synthetic chain: real 80-byte headers, transaction ids, and the outputs that fund channels.
+//! The blocks of a synthetic chain: real headers and transactions, among them those that fund channels and those that
+//! spend what funded them.
 //!
-//! Kept compactly: a header, a hash and the channels for each block. Transaction ids and scripts follow from the seed
-//! and are computed when asked for; no transaction has a body, and no header carries proof of work.
+//! Kept compactly: a header, a hash and the channels for each block. Transactions follow from the seed and are computed
+//! when asked for; no signature is real, and no header carries proof of work.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,8 +10,10 @@ use anyhow::ensure;
 use bitcoin::block::{Header, Version};
 use bitcoin::constants::genesis_block;
 use bitcoin::hashes::Hash;
+use bitcoin::transaction;
 use bitcoin::{
-    Amount, BlockHash, CompactTarget, OutPoint, ScriptBuf, TxMerkleNode, TxOut, Txid, WPubkeyHash, merkle_tree,
+    Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode, TxOut,
+    Txid, WPubkeyHash, Witness, absolute, merkle_tree,
 };
 use rayon::prelude::*;
 
@@ -22,6 +25,17 @@ use crate::synth::place::OUTPUTS;
 /// Seconds between blocks.
 const SPACING: u32 = 600;
 
+/// How a channel's funding output is spent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spending {
+    /// By both ends together: nothing of a channel is left.
+    MutualClose,
+    /// By a commitment transaction (BOLT 3).
+    ForceClose,
+    /// By a transaction with another output of the kind that funds channels.
+    Splice,
+}
+
 pub(super) struct Blocks {
     spec: NetworkSpec,
     /// By height, as is `hashes`.
@@ -32,12 +46,17 @@ pub(super) struct Blocks {
     places: HashMap<u64, (u32, u32)>,
     funding: BTreeMap<ShortChannelId, Funding>,
     spent: HashSet<ShortChannelId>,
+    /// By height: what the transactions spend that come after a block's ordinary ones.
+    spends: BTreeMap<u32, Vec<(ShortChannelId, Spending)>>,
+    /// So far; blocks of the same height differ by it.
+    reorganisations: u32,
 }
 
 /// What an output holds that funds a channel.
 struct Funding {
     capacity_sat: u64,
-    script: ScriptBuf,
+    /// What a spend reveals; the output has its hash.
+    witness_script: ScriptBuf,
 }
 
 impl Blocks {
@@ -52,6 +71,8 @@ impl Blocks {
             places: HashMap::new(),
             funding: BTreeMap::new(),
             spent: HashSet::new(),
+            spends: BTreeMap::new(),
+            reorganisations: 0,
             spec,
         };
         blocks.push(genesis, &[Txid::from_raw_hash(genesis.merkle_root.to_raw_hash())]);
@@ -79,7 +100,7 @@ impl Blocks {
                 merkle_root,
                 time: self.headers[self.headers.len() - 1].time + SPACING,
                 bits: CompactTarget::from_consensus(0x207f_ffff),
-                nonce: 0,
+                nonce: self.reorganisations,
             };
             self.push(header, &txids);
         }
@@ -94,10 +115,35 @@ impl Blocks {
         Ok(())
     }
 
-    /// Spends a channel's funding output.
-    pub(super) fn spend(&mut self, scid: ShortChannelId) -> anyhow::Result<()> {
+    /// Spends a channel's funding output: it is gone at once, and the transaction is in the next block.
+    pub(super) fn spend(&mut self, scid: ShortChannelId, how: Spending) -> anyhow::Result<()> {
         ensure!(self.funding.contains_key(&scid), "{scid} has no funding output");
-        self.spent.insert(scid);
+        ensure!(self.spent.insert(scid), "{scid} is spent already");
+        self.spends.entry(self.tip() + 1).or_default().push((scid, how));
+        Ok(())
+    }
+
+    /// Puts other blocks in the place of the last `depth`, and one more: the same transactions, but for the spends of
+    /// the outputs in `without`, which are unspent again.
+    pub(super) fn reorganise(&mut self, depth: u32, without: &[ShortChannelId]) -> anyhow::Result<()> {
+        ensure!(depth < self.tip(), "there are no {depth} blocks to replace");
+        let fork = self.tip() - depth;
+        for height in fork + 1..=self.tip() {
+            for txid in self.txids(height) {
+                self.places.remove(&prefix(&txid));
+            }
+        }
+        self.headers.truncate(fork as usize + 1);
+        for hash in self.hashes.split_off(fork as usize + 1) {
+            self.heights.remove(&hash);
+        }
+        for (_, spends) in self.spends.range_mut(fork + 1..) {
+            for (scid, _) in spends.extract_if(.., |(scid, _)| without.contains(scid)) {
+                self.spent.remove(&scid);
+            }
+        }
+        self.reorganisations += 1;
+        self.mine(depth + 1);
         Ok(())
     }
 
@@ -117,11 +163,13 @@ impl Blocks {
 
     /// The ids of a block's transactions, in order.
     pub(super) fn txids(&self, height: u32) -> Vec<Txid> {
-        if height == 0 {
-            // Of a single transaction, the id is the root.
-            return vec![Txid::from_raw_hash(self.headers[0].merkle_root.to_raw_hash())];
-        }
-        (0..self.spec.transactions_per_block).map(|index| self.txid(height, index)).collect()
+        self.transactions(height).map(|transaction| transaction.compute_txid()).collect()
+    }
+
+    /// A whole block.
+    pub(super) fn block(&self, height: u32) -> Option<Block> {
+        let header = *self.headers.get(height as usize)?;
+        Some(Block { header, txdata: self.transactions(height).collect() })
     }
 
     /// The block that made this output, and the output, if it exists in the chain up to `tip` and is unspent.
@@ -137,7 +185,7 @@ impl Blocks {
     fn output(&self, scid: ShortChannelId) -> TxOut {
         if let Some(funding) = self.funding.get(&scid) {
             let value = Amount::from_sat(funding.capacity_sat);
-            return TxOut { value, script_pubkey: funding.script.clone() };
+            return TxOut { value, script_pubkey: funding.witness_script.to_p2wsh() };
         }
         // Somebody's money, which funds no channel.
         let digest = keys::digest(self.spec.seed, Purpose::Script, scid.0);
@@ -152,8 +200,58 @@ impl Blocks {
     }
 
     fn txid(&self, height: u32, index: u32) -> Txid {
+        self.ordinary(height, index).compute_txid()
+    }
+
+    fn transactions(&self, height: u32) -> impl Iterator<Item = Transaction> + '_ {
+        let genesis = (height == 0).then(|| genesis_block(self.spec.chain).txdata).unwrap_or_default();
+        let ordinary = if height == 0 { 0 } else { self.spec.transactions_per_block };
+        let spends = self.spends.get(&height).into_iter().flatten();
+        genesis
+            .into_iter()
+            .chain((0..ordinary).map(move |index| self.ordinary(height, index)))
+            .chain(spends.map(|(scid, how)| self.spending(*scid, *how)))
+    }
+
+    /// Somebody's payment, or the coinbase; its outputs may fund channels.
+    fn ordinary(&self, height: u32, index: u32) -> Transaction {
         let place = ShortChannelId::new(height, index, 0);
-        Txid::from_byte_array(keys::digest(self.spec.seed, Purpose::Transaction, place.0))
+        let digest = keys::digest(self.spec.seed, Purpose::Transaction, place.0);
+        let input = if index == 0 {
+            // BIP 34 has the height in it, so that no two are the same.
+            TxIn { script_sig: ScriptBuf::builder().push_int(height.into()).into_script(), ..TxIn::default() }
+        } else {
+            TxIn { previous_output: OutPoint::new(Txid::from_byte_array(digest), 0), ..TxIn::default() }
+        };
+        let output = (0..OUTPUTS).map(|output| self.output(ShortChannelId(place.0 + u64::from(output)))).collect();
+        let (version, lock_time) = (transaction::Version::TWO, absolute::LockTime::ZERO);
+        Transaction { version, lock_time, input: vec![input], output }
+    }
+
+    fn spending(&self, scid: ShortChannelId, how: Spending) -> Transaction {
+        let funding = &self.funding[&scid]; // only what funds a channel is spent
+        let (lock_time, sequence) = match how {
+            Spending::ForceClose => (0x2012_3456, 0x8065_4321),
+            Spending::MutualClose | Spending::Splice => (0, 0xffff_fffd),
+        };
+        let signature = [0x30; 71];
+        let witness = [&[], &signature[..], &signature[..], funding.witness_script.as_bytes()];
+        let input = TxIn {
+            previous_output: OutPoint::new(self.txid(scid.height(), scid.tx_index()), scid.output().into()),
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence(sequence),
+            witness: Witness::from_slice(&witness),
+        };
+        let owner = WPubkeyHash::hash(&scid.0.to_be_bytes());
+        let mut output = vec![TxOut {
+            value: Amount::from_sat(funding.capacity_sat / 2),
+            script_pubkey: ScriptBuf::new_p2wpkh(&owner),
+        }];
+        if how != Spending::MutualClose {
+            output.push(TxOut { script_pubkey: funding.witness_script.to_p2wsh(), ..output[0].clone() });
+        }
+        let lock_time = absolute::LockTime::from_consensus(lock_time);
+        Transaction { version: transaction::Version::TWO, lock_time, input: vec![input], output }
     }
 
     fn push(&mut self, header: Header, txids: &[Txid]) {
@@ -168,7 +266,7 @@ impl Blocks {
 }
 
 fn funding(channel: &Channel) -> (ShortChannelId, Funding) {
-    (channel.scid, Funding { capacity_sat: channel.capacity_sat, script: channel.funding_script() })
+    (channel.scid, Funding { capacity_sat: channel.capacity_sat, witness_script: channel.witness_script() })
 }
 
 fn prefix(txid: &Txid) -> u64 {

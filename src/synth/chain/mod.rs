@@ -1,7 +1,7 @@
 //! A synthetic bitcoind: the chain that funds a network's channels, behind bitcoind's REST paths.
 //!
-//! Answers the few requests that need no whole blocks, in bitcoind's formats and with its status codes, and counts
-//! them. Can be busy, unreachable, still syncing or pruned. Owns its server's task and connections; a chain can be
+//! Answers the few requests that proofs and closings need, in bitcoind's formats and with its status codes, and counts
+//! them. Can be busy, unreachable, still syncing, pruned, or wrong about its blocks, and reorganise its chain. Owns its server's task and connections; a chain can be
 //! served on several listeners, one after another or at once.
 
 mod answers;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::network::{Channel, Network};
 use crate::gossip::ShortChannelId;
 use blocks::Blocks;
+pub use blocks::Spending;
 use listener::DroppingListener;
 
 /// How the node fares.
@@ -37,6 +38,22 @@ pub enum Mode {
     InitialDownload(u32),
     /// It has thrown away the blocks below this height.
     Pruned(u32),
+    /// Whole blocks are not what they should be; all else is well.
+    BadBlocks(BadBlock),
+}
+
+/// What comes in the place of a whole block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadBlock {
+    Garbage,
+    /// The block before it.
+    Another,
+    /// The right header over the transactions of the block before it.
+    OtherTransactions,
+    /// More bytes than any block has.
+    Huge,
+    /// It is not there, though nothing was pruned.
+    Missing,
 }
 
 /// Requests so far, by kind.
@@ -45,7 +62,9 @@ pub struct Requests {
     pub chaininfo: u64,
     pub blockhashbyheight: u64,
     pub headers: u64,
+    /// For a block's transaction ids.
     pub block: u64,
+    pub whole_block: u64,
     pub getutxos: u64,
     /// Anything else: paths that bitcoind has and this chain has not, or none has.
     pub other: u64,
@@ -53,7 +72,8 @@ pub struct Requests {
 
 impl Requests {
     pub fn total(&self) -> u64 {
-        self.chaininfo + self.blockhashbyheight + self.headers + self.block + self.getutxos + self.other
+        let of_blocks = self.blockhashbyheight + self.headers + self.block + self.whole_block;
+        self.chaininfo + of_blocks + self.getutxos + self.other
     }
 }
 
@@ -107,9 +127,15 @@ impl Chain {
         self.shared.write().fund(channel)
     }
 
-    /// Spends a channel's funding output, as closing it does.
-    pub fn spend(&self, scid: ShortChannelId) -> anyhow::Result<()> {
-        self.shared.write().spend(scid)
+    /// Spends a channel's funding output. That is gone at once; the transaction is in the next block.
+    pub fn spend(&self, scid: ShortChannelId, how: Spending) -> anyhow::Result<()> {
+        self.shared.write().spend(scid, how)
+    }
+
+    /// Puts other blocks in the place of the last `depth`, and one more: with the same transactions, but for the spends
+    /// of the channels in `without`, whose outputs are unspent again.
+    pub fn reorganise(&self, depth: u32, without: &[ShortChannelId]) -> anyhow::Result<()> {
+        self.shared.write().reorganise(depth, without)
     }
 
     pub fn set_mode(&self, mode: Mode) {
@@ -124,16 +150,17 @@ impl Chain {
     /// Requests so far, those that were answered with an error included.
     pub fn requests(&self) -> Requests {
         let counts = &self.shared.counts;
-        let [chaininfo, blockhashbyheight, headers, block, getutxos, other] = [
+        let [chaininfo, blockhashbyheight, headers, block, whole_block, getutxos, other] = [
             &counts.chaininfo,
             &counts.blockhashbyheight,
             &counts.headers,
             &counts.block,
+            &counts.whole_block,
             &counts.getutxos,
             &counts.other,
         ]
         .map(|count| count.load(Ordering::Relaxed));
-        Requests { chaininfo, blockhashbyheight, headers, block, getutxos, other }
+        Requests { chaininfo, blockhashbyheight, headers, block, whole_block, getutxos, other }
     }
 }
 
@@ -177,6 +204,7 @@ struct Counts {
     blockhashbyheight: AtomicU64,
     headers: AtomicU64,
     block: AtomicU64,
+    whole_block: AtomicU64,
     getutxos: AtomicU64,
     other: AtomicU64,
 }

@@ -47,6 +47,10 @@ impl Served {
         (status.as_u16(), String::from_utf8(body).unwrap())
     }
 
+    async fn block(&self, height: u32) -> bitcoin::Block {
+        deserialize(&self.bytes(&format!("block/{}.bin", self.hash(height).await)).await).unwrap()
+    }
+
     /// Hash, in bitcoind's reversed hex.
     async fn hash(&self, height: u32) -> String {
         let hash = self.json(&format!("blockhashbyheight/{height}.json")).await;
@@ -94,7 +98,7 @@ async fn funding_outputs_are_where_the_channels_say() {
     for channel in channels {
         outpoints.push(served.outpoint(channel.scid).await);
     }
-    served.chain.spend(channels[2].scid).unwrap();
+    served.chain.spend(channels[2].scid, Spending::MutualClose).unwrap();
     let answer = served.bytes(&format!("getutxos/{}.bin", outpoints.join("/"))).await;
     let tip = served.chain.tip_height();
     assert_eq!(answer[..4], (tip as i32).to_le_bytes());
@@ -154,7 +158,8 @@ async fn nonsense_gets_bitcoinds_statuses() {
         (format!("getutxos/{}.bin", vec![one.as_str(); 16].join("/")), 400, "max: 15, tried: 16"),
         ("getutxos/abc.bin".to_owned(), 400, "Parse error"),
         ("getutxos/checkmempool.bin".to_owned(), 400, "empty request"),
-        (format!("block/{zeros}.bin"), 404, "Not found"),
+        (format!("block/{zeros}.bin"), 404, "not found"),
+        ("tx.json".to_owned(), 404, "Not found"),
     ];
     for (path, status, why) in cases {
         let refusal = served.refusal(&path).await;
@@ -164,7 +169,7 @@ async fn nonsense_gets_bitcoinds_statuses() {
     assert!(served.bytes(&format!("headers/{zeros}.bin")).await.is_empty());
     let requests = served.chain.requests();
     assert_eq!((requests.blockhashbyheight, requests.headers, requests.block), (3, 4, 1));
-    assert_eq!((requests.getutxos, requests.other, requests.total()), (3, 1, 12));
+    assert_eq!((requests.getutxos, requests.other, requests.total()), (3, 1, 13));
 }
 
 #[tokio::test]
@@ -180,7 +185,45 @@ async fn the_chain_grows_and_funds_new_channels() {
     assert_eq!(found["utxos"][0]["height"], tip + 2);
     assert_eq!(found["utxos"][0]["scriptPubKey"]["hex"], channel.funding_script().to_hex_string());
     assert!(served.chain.add_funding(&channel).unwrap_err().to_string().contains("already"));
-    assert!(served.chain.spend(ShortChannelId::new(1, 1, 1)).is_err());
+    assert!(served.chain.spend(ShortChannelId::new(1, 1, 1), Spending::Splice).is_err());
+}
+
+#[tokio::test]
+async fn spends_are_in_whole_blocks_until_they_are_reorganised_away() {
+    let served = Served::start().await;
+    let channels = &served.network.channels()[..3];
+    let outpoint = served.outpoint(channels[0].scid).await;
+    for (channel, how) in channels.iter().zip([Spending::MutualClose, Spending::ForceClose, Spending::Splice]) {
+        served.chain.spend(channel.scid, how).unwrap();
+    }
+    assert!(served.chain.spend(channels[0].scid, Spending::Splice).is_err());
+    served.chain.mine(2);
+    let height = served.chain.tip_height() - 1;
+    let block = served.block(height).await;
+    assert!(block.check_merkle_root());
+    assert_eq!(block.block_hash().to_string(), served.hash(height).await);
+    let json = served.json(&format!("block/notxdetails/{}.json", block.block_hash())).await;
+    let txids: Vec<String> = block.txdata.iter().map(|transaction| transaction.compute_txid().to_string()).collect();
+    assert_eq!(json["tx"], Value::from(txids));
+    for (transaction, channel) in block.txdata[12..].iter().zip(channels) {
+        let input = &transaction.input[0];
+        let revealed = bitcoin::ScriptBuf::from_bytes(input.witness.last().unwrap().to_vec());
+        assert_eq!(revealed.to_p2wsh(), channel.funding_script());
+        assert_eq!(served.outpoint(channel.scid).await, input.previous_output.to_string().replace(':', "-"));
+    }
+    let p2wsh = |nth: usize| block.txdata[nth].output.iter().any(|output| output.script_pubkey.is_p2wsh());
+    assert_eq!([p2wsh(12), p2wsh(13), p2wsh(14)], [false, true, true]);
+    assert_eq!(block.txdata[13].lock_time.to_consensus_u32() >> 24, 0x20);
+
+    served.chain.reorganise(2, &[channels[0].scid]).unwrap();
+    assert_eq!(served.chain.tip_height(), height + 2);
+    let other = served.block(height).await;
+    assert_eq!((other.header.prev_blockhash, other.txdata.len()), (block.header.prev_blockhash, 14));
+    assert_ne!(other.block_hash(), block.block_hash());
+    assert_eq!(served.refusal(&format!("block/{}.bin", block.block_hash())).await.0, 404);
+    assert_eq!(served.json(&format!("getutxos/{outpoint}.json")).await["bitmap"], "1");
+    assert_eq!(served.chain.requests().whole_block, 3);
+    assert!(served.chain.reorganise(served.chain.tip_height(), &[]).is_err());
 }
 
 #[tokio::test]

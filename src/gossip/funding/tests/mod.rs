@@ -15,7 +15,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::bitcoind::Bitcoind;
-use super::{Claim, FundingScript, Prover, ProverStatus, Settings, Settled, Timing, Verdict, funding_script};
+use super::{
+    Claim, Finding, FundingScript, Prover, ProverStatus, Question, Settings, Settled, Timing, Verdict, Watched,
+    funding_script,
+};
 use crate::gossip::{NodeId, ShortChannelId};
 
 /// No test waits longer than this for anything.
@@ -56,7 +59,9 @@ fn claim(id: u64, scid: ShortChannelId, script: FundingScript) -> Claim {
 struct Rig {
     bitcoind: Bitcoind,
     prover: Prover,
-    settled: mpsc::UnboundedReceiver<Settled>,
+    findings: mpsc::UnboundedReceiver<Finding>,
+    /// Nobody watches the chain: these wait for ever.
+    unanswered: Vec<Question>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -68,11 +73,11 @@ impl Rig {
 
     fn with(bitcoind: Bitcoind, timing: Timing) -> Self {
         let rest_url = format!("http://{}/rest/", bitcoind.address);
-        let (answers, settled) = mpsc::unbounded_channel();
+        let (answers, findings) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         let settings = Settings { rest_url, network: Network::Regtest, timing };
-        let (prover, task) = Prover::start(settings, answers, stop.clone()).unwrap();
-        Self { bitcoind, prover, settled, stop, task }
+        let (prover, task) = Prover::start(settings, Watched::Elsewhere, answers, stop.clone()).unwrap();
+        Self { bitcoind, prover, findings, unanswered: Vec::new(), stop, task }
     }
 
     /// Funds and claims a channel; its id, and its value, is `id`.
@@ -81,11 +86,20 @@ impl Rig {
         self.prover.prove(claim(id, scid(height, tx_index, output), script(id)));
     }
 
+    async fn settled(&mut self) -> Option<Settled> {
+        loop {
+            match self.findings.recv().await? {
+                Finding::Settled(settled) => return Some(settled),
+                Finding::Question(question) => self.unanswered.push(question),
+            }
+        }
+    }
+
     /// The next `count` answers, by id.
     async fn verdicts(&mut self, count: usize) -> BTreeMap<u64, Verdict> {
         let mut verdicts = BTreeMap::new();
         for _ in 0..count {
-            let settled = tokio::time::timeout(PATIENCE, self.settled.recv()).await.expect("an answer").unwrap();
+            let settled = tokio::time::timeout(PATIENCE, self.settled()).await.expect("an answer").unwrap();
             assert!(verdicts.insert(settled.id, settled.verdict).is_none(), "{} answered twice", settled.id);
         }
         verdicts
@@ -104,6 +118,8 @@ impl Rig {
     }
 
     fn no_answer_yet(&mut self) {
-        assert_eq!(self.settled.try_recv().ok(), None);
+        while let Ok(finding) = self.findings.try_recv() {
+            assert!(matches!(finding, Finding::Question(_)), "{finding:?}");
+        }
     }
 }

@@ -11,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use tokio::time::Instant;
 
 use super::bitcoind::Chain;
-use super::{Claim, Verdict, claim, fast, scid, script};
+use super::{Claim, Verdict, Watched, claim, fast, scid, script};
+use crate::gossip::BlockId;
 use crate::gossip::funding::Refusal;
 use crate::gossip::funding::jobs::{Done, Found, HashesJob, Job};
 use crate::gossip::funding::link::{Link, pause};
@@ -76,7 +77,7 @@ impl World {
             }
         }
         let link = Link::new(Network::Regtest, "here".into(), fast());
-        let plan = Plan::new(link, fast(), ChaCha8Rng::seed_from_u64(1));
+        let plan = Plan::new(link, fast(), Watched::Elsewhere, ChaCha8Rng::seed_from_u64(1));
         let (claims, open) = (Vec::new(), BTreeSet::new());
         Self { chain, plan, now: Instant::now(), under_way: Vec::new(), claims, open, answers: 0 }
     }
@@ -188,10 +189,19 @@ fn answer(job: Job, chain: &Chain, fault: Option<u8>) -> Done {
         }
         Job::Lookups(lookups) => {
             assert!((1..=MAX_OUTPUTS).contains(&lookups.len()));
-            let found = fail("getutxos").map(|()| lookups.iter().map(|l| found(l, chain, fault.is_some())).collect());
+            let found = |()| {
+                let found = lookups.iter().map(|l| found(l, chain, fault.is_some())).collect();
+                (tip(chain), found)
+            };
+            let found = fail("getutxos").map(found);
             Done::LookedUp(lookups, found)
         }
     }
+}
+
+fn tip(chain: &Chain) -> BlockId {
+    let height = chain.tip();
+    BlockId { height, hash: chain.hash(height).unwrap() }
 }
 
 fn chain_info(chain: &Chain, elsewhere: bool) -> ChainInfo {
@@ -237,7 +247,7 @@ fn a_lone_claim_waits_for_others_for_a_tenth_of_a_second() {
     let mut world = World::new();
     let timing = super::Timing::default();
     let link = Link::new(Network::Regtest, "here".into(), timing);
-    world.plan = Plan::new(link, timing, ChaCha8Rng::seed_from_u64(1));
+    world.plan = Plan::new(link, timing, Watched::Elsewhere, ChaCha8Rng::seed_from_u64(1));
     world.settle();
     world.answer(0, None);
     world.step(Step::Claim { spread: 30, place: 5 });
@@ -249,6 +259,37 @@ fn a_lone_claim_waits_for_others_for_a_tenth_of_a_second() {
         world.answer(0, None);
     }
     assert_eq!(world.answers, 1);
+}
+
+#[test]
+fn a_proof_is_no_older_than_the_last_block_that_was_looked_through() {
+    let mut world = World::new();
+    let link = Link::new(Network::Regtest, "here".into(), fast());
+    world.plan = Plan::new(link, fast(), Watched::Nothing, ChaCha8Rng::seed_from_u64(1));
+    world.settle();
+    world.answer(0, None);
+    world.step(Step::Claim { spread: 30, place: 5 });
+    world.step(Step::Pass(10));
+    assert_eq!(world.under_way, [], "the watch has not begun");
+
+    world.plan.reach(tip(&world.chain));
+    world.settle();
+    world.answer(0, None);
+    world.answer(0, None);
+    let before = tip(&world.chain);
+    world.chain.mine(1, 0);
+    world.plan.reach(tip(&world.chain));
+    let Some(Job::Lookups(lookups)) = world.under_way.pop() else { panic!("no lookup") };
+    let found = lookups.iter().map(|lookup| found(lookup, &world.chain, false)).collect();
+    world.plan.finish(Done::LookedUp(lookups, Ok((before, found))), world.now);
+    world.settle();
+    assert_eq!((world.answers, world.plan.status(0).pending), (0, 1), "it may have been spent since");
+    while world.answers == 0 {
+        world.step(Step::Pass(5));
+        while !world.under_way.is_empty() {
+            world.answer(0, None);
+        }
+    }
 }
 
 #[test]

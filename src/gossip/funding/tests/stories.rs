@@ -359,7 +359,7 @@ async fn it_stops_when_told() {
     tokio::time::timeout(PATIENCE, rig.task).await.unwrap().unwrap();
     rig.prover.prove(claim(2, scid(5, 1, 0), script(2)));
 
-    let Rig { prover, task, settled: _settled, .. } = Rig::new(300, fast()).await;
+    let Rig { prover, task, findings: _findings, .. } = Rig::new(300, fast()).await;
     drop(prover);
     tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
 }
