@@ -6,6 +6,7 @@
 
 mod archive;
 mod ci;
+mod closings;
 mod collecting;
 mod completeness;
 mod goldens;

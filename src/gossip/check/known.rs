@@ -21,7 +21,8 @@ pub(super) struct Known {
     nodes: HashMap<NodeId, KnownNode>,
     /// Channels that still lack a proof, with the script that would prove them.
     unproven: HashMap<ShortChannelId, FundingScript>,
-    /// The channels by what a spend of their funding output would reveal; after a splice two may have the same keys.
+    /// The channels, those closed by a spend included, by what a spend of their funding output reveals; after a splice
+    /// two may have the same keys.
     pub(super) tags: BTreeSet<(FundingTag, ShortChannelId)>,
     /// How far the chain was looked through for spends.
     pub(super) trail: Trail,
@@ -190,7 +191,7 @@ impl Known {
         if self.channels.get(&scid).is_none_or(|known| known.nodes != nodes) {
             self.remove(scid);
             if let Some(closed) = self.closed.remove(&scid) {
-                self.release(closed.channel.nodes);
+                self.forget(scid, &closed.channel);
             }
             for node in &nodes {
                 self.nodes.entry(*node).or_default().channels += 1;
@@ -230,22 +231,23 @@ impl Known {
         self.channels.insert(scid, channel);
     }
 
-    /// Takes a channel out, with the script that it must still show; its hold on its nodes stays.
+    /// Takes a channel out, with the script that it must still show; its tag and its hold on its nodes stay.
     pub(super) fn take_out(&mut self, scid: ShortChannelId) -> Option<(KnownChannel, Option<FundingScript>)> {
         let channel = self.channels.remove(&scid)?;
-        self.tags.remove(&(channel.tag, scid));
         self.splices.remove(&scid);
         Some((channel, self.unproven.remove(&scid)))
     }
 
     fn remove(&mut self, scid: ShortChannelId) {
         if let Some((channel, _)) = self.take_out(scid) {
-            self.release(channel.nodes);
+            self.forget(scid, &channel);
         }
     }
 
-    pub(super) fn release(&mut self, nodes: [NodeId; 2]) {
-        for id in nodes {
+    /// Ends what is left of a channel that was taken out.
+    pub(super) fn forget(&mut self, scid: ShortChannelId, channel: &KnownChannel) {
+        self.tags.remove(&(channel.tag, scid));
+        for id in channel.nodes {
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.channels -= 1;
                 if node.channels == 0 {

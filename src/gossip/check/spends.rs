@@ -41,7 +41,7 @@ impl Checker {
         self.known.splices.len()
     }
 
-    /// The channels whose funding output has such a script, each with the place in `tags` of what it matches.
+    /// The channels whose funding output has, or had, such a script, each with the place in `tags` of what it matches.
     pub fn matches(&self, tags: &[FundingTag]) -> Vec<(usize, ShortChannelId)> {
         let all = |tag: FundingTag| (tag, ShortChannelId(0))..=(tag, ShortChannelId(u64::MAX));
         let matches = tags
@@ -151,8 +151,8 @@ impl Known {
     pub(super) fn reach(&mut self, block: BlockId) {
         self.trail.push(block);
         let settled: Vec<_> = self.closed.extract_if(.., |_, closed| is_final(closed.height, block.height)).collect();
-        for (_, closed) in settled {
-            self.release(closed.channel.nodes);
+        for (scid, closed) in settled {
+            self.forget(scid, &closed.channel);
         }
     }
 
