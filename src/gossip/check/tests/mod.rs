@@ -3,6 +3,7 @@
 mod oracle;
 mod proofs;
 mod recorded;
+mod spends;
 mod told;
 
 use bitcoin::constants::ChainHash;
