@@ -6,13 +6,16 @@
 //! speaks for, is a fault.
 
 use bitcoin::consensus::Decodable;
-use bitcoin::{BlockHash, OutPoint, Transaction, TxIn, TxMerkleNode, Txid, VarInt, block, merkle_tree};
+use bitcoin::{BlockHash, OutPoint, Transaction, TxIn, TxMerkleNode, TxOut, Txid, VarInt, block, merkle_tree};
 
 use super::FundingTag;
 use super::wire::Fault;
 
 /// Any transaction takes at least so many bytes.
 const SMALLEST_TRANSACTION: usize = 60;
+
+/// How the output begins by which a coinbase speaks for its block's witnesses (BIP 141).
+const WITNESS_COMMITMENT: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
 /// A spend of an output that has the script of a channel's.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +38,9 @@ pub(super) fn candidates(body: &[u8], hash: BlockHash) -> Result<Vec<Candidate>,
     let mut candidates = Vec::new();
     for _ in 0..count {
         let transaction: Transaction = decode(&mut rest)?;
+        if txids.is_empty() && lacks_witnesses(&transaction) {
+            return Err("has no witnesses: start bitcoind without -rpcserialversion=0".into());
+        }
         candidates.extend(spends(&transaction));
         txids.push(transaction.compute_txid());
     }
@@ -60,6 +66,12 @@ fn spends(transaction: &Transaction) -> impl Iterator<Item = Candidate> + '_ {
 /// BOLT 3, "Commitment Transaction": the upper 8 bits of the locktime are 0x20, those of the sequence 0x80.
 fn is_commitment(transaction: &Transaction, input: &TxIn) -> bool {
     transaction.lock_time.to_consensus_u32() >> 24 == 0x20 && input.sequence.0 >> 24 == 0x80
+}
+
+/// Whether a coinbase speaks for witnesses, and has not the one that it must have itself then.
+fn lacks_witnesses(coinbase: &Transaction) -> bool {
+    let speaks_for = |output: &TxOut| output.script_pubkey.as_bytes().starts_with(&WITNESS_COMMITMENT);
+    coinbase.output.iter().any(speaks_for) && coinbase.input.iter().all(|input| input.witness.is_empty())
 }
 
 fn decode<T: Decodable>(rest: &mut &[u8]) -> Result<T, Fault> {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
 use proptest::prelude::*;
 
 use super::*;
-use crate::gossip::Closing;
+use crate::gossip::{BlockId, Closing, REORG_DEPTH};
 use crate::history::{History, View};
 use crate::journal::{Entry, Event, Graph, Rules, Seq};
 use crate::synth::{Network, NetworkSpec, Topology};
@@ -58,6 +60,15 @@ pub(in crate::recording) fn facts() -> impl Strategy<Value = Fact> {
             capacity_sat: btc * 100_000_000,
         }),
         1 => (0..PLACES).prop_map(move |place| Fact::Closed { scid: scid(place), reason: Closing::Silent }),
+        2 => (0..PLACES, 0..2u32).prop_map(move |(place, height)| Fact::Closed {
+            scid: scid(place),
+            reason: Closing::Spent { height },
+        }),
+        2 => (0..PLACES).prop_map(move |place| Fact::Reopened { scid: scid(place) }),
+        1 => (0..PLACES).prop_map(move |place| Fact::PossibleSplice { scid: scid(place), height: 1 }),
+        1 => (REORG_DEPTH - 1..REORG_DEPTH + 2).prop_map(|height| {
+            Fact::Block(BlockId { height, hash: BlockHash::all_zeros() })
+        }),
         1 => Just(Fact::SyncCompleted { peer: MENU.announcements[0][0].nodes()[0] }),
     ]
 }
@@ -102,14 +113,32 @@ pub(in crate::recording) fn view(facts: &[Fact]) -> View {
 fn words(facts: &[Fact]) -> Vec<NodeAnnouncement> {
     let mut channels: BTreeMap<ShortChannelId, [NodeId; 2]> = BTreeMap::new();
     let mut words: BTreeMap<NodeId, NodeAnnouncement> = BTreeMap::new();
+    // Closed by a spend: at which height, and what was known of the nodes then.
+    let mut spent: BTreeMap<ShortChannelId, (u32, [NodeId; 2], Vec<NodeAnnouncement>)> = BTreeMap::new();
+    let hear = |words: &mut BTreeMap<NodeId, NodeAnnouncement>, word: &NodeAnnouncement| {
+        let newest = words.get(&word.node_id()).is_none_or(|known| known.timestamp() < word.timestamp());
+        newest.then(|| words.insert(word.node_id(), word.clone()));
+    };
     for fact in facts {
         match fact {
-            Fact::Channel { announcement, .. } => drop(channels.insert(announcement.scid(), announcement.nodes())),
-            Fact::Closed { scid, .. } => drop(channels.remove(scid)),
-            Fact::Node(word) => {
-                let newest = words.get(&word.node_id()).is_none_or(|known| known.timestamp() < word.timestamp());
-                newest.then(|| words.insert(word.node_id(), word.clone()));
+            Fact::Channel { announcement, .. } => {
+                spent.remove(&announcement.scid());
+                channels.insert(announcement.scid(), announcement.nodes());
             }
+            Fact::Closed { scid, reason } => {
+                if let (Closing::Spent { height }, Some(nodes)) = (reason, channels.remove(scid)) {
+                    let known = nodes.iter().filter_map(|id| words.get(id)).cloned().collect();
+                    spent.insert(*scid, (*height, nodes, known));
+                }
+            }
+            Fact::Reopened { scid } => {
+                if let Some((_, nodes, known)) = spent.remove(scid) {
+                    channels.insert(*scid, nodes);
+                    known.iter().for_each(|word| hear(&mut words, word));
+                }
+            }
+            Fact::Block(block) => spent.retain(|_, (height, ..)| *height + REORG_DEPTH > block.height),
+            Fact::Node(word) => hear(&mut words, word),
             _ => {}
         }
         words.retain(|id, _| channels.values().any(|nodes| nodes.contains(id)));

@@ -4,6 +4,7 @@ mod bitcoind;
 mod counting;
 mod parsing;
 mod planning;
+mod scanning;
 mod stories;
 
 use std::collections::BTreeMap;
