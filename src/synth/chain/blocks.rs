@@ -163,13 +163,13 @@ impl Blocks {
 
     /// The ids of a block's transactions, in order.
     pub(super) fn txids(&self, height: u32) -> Vec<Txid> {
-        self.transactions(height).map(|transaction| transaction.compute_txid()).collect()
+        self.transactions(height).iter().map(Transaction::compute_txid).collect()
     }
 
     /// A whole block.
     pub(super) fn block(&self, height: u32) -> Option<Block> {
         let header = *self.headers.get(height as usize)?;
-        Some(Block { header, txdata: self.transactions(height).collect() })
+        Some(Block { header, txdata: self.transactions(height) })
     }
 
     /// The block that made this output, and the output, if it exists in the chain up to `tip` and is unspent.
@@ -203,14 +203,13 @@ impl Blocks {
         self.ordinary(height, index).compute_txid()
     }
 
-    fn transactions(&self, height: u32) -> impl Iterator<Item = Transaction> + '_ {
-        let genesis = (height == 0).then(|| genesis_block(self.spec.chain).txdata).unwrap_or_default();
-        let ordinary = if height == 0 { 0 } else { self.spec.transactions_per_block };
+    fn transactions(&self, height: u32) -> Vec<Transaction> {
+        if height == 0 {
+            return genesis_block(self.spec.chain).txdata;
+        }
+        let ordinary = (0..self.spec.transactions_per_block).map(|index| self.ordinary(height, index));
         let spends = self.spends.get(&height).into_iter().flatten();
-        genesis
-            .into_iter()
-            .chain((0..ordinary).map(move |index| self.ordinary(height, index)))
-            .chain(spends.map(|(scid, how)| self.spending(*scid, *how)))
+        ordinary.chain(spends.map(|(scid, how)| self.spending(*scid, *how))).collect()
     }
 
     /// Somebody's payment, or the coinbase; its outputs may fund channels.
