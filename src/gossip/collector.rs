@@ -105,7 +105,10 @@ impl Collector {
         let wire = Arc::new(Wire::new(setup.rules.chain, Arc::clone(&intake)));
         let (manager, own_id) = wire::peer_manager(Arc::clone(&wire), &setup.secrets, setup.clock.now())?;
         let manager = Arc::new(manager);
-        let watched = watched(setup.mode, &checker);
+        let watched = match setup.mode {
+            Mode::Leading => Watched::here(checker.trail()),
+            Mode::StandingBy => Watched::Elsewhere,
+        };
         let prover = setup.bitcoind.map(|settings| start_prover(settings, watched, &intake, tasks)).transpose()?;
         if let Some(prover) = &prover {
             checker.claim_unproven().into_iter().for_each(|claim| prover.prove(claim));
@@ -190,15 +193,6 @@ impl Collector {
     /// How the prover fares, where there is one.
     pub fn prover(&self) -> Option<ProverStatus> {
         self.prover.as_ref().map(|prover| prover.status().borrow().clone())
-    }
-}
-
-/// How far this collector, or its last start, has watched the chain.
-fn watched(mode: Mode, checker: &Checker) -> Watched {
-    match (mode, checker.trail().last()) {
-        (Mode::StandingBy, _) => Watched::Elsewhere,
-        (Mode::Leading, None) => Watched::Nothing,
-        (Mode::Leading, Some(block)) => Watched::UpTo(block),
     }
 }
 

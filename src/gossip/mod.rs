@@ -1,8 +1,9 @@
-//! Room 1: the wire. Peers, the checking stage, funding proofs.
+//! Room 1: the wire. Peers, the checking stage, funding proofs, closings.
 //!
 //! Owns the connections to Lightning peers and the decision what of their gossip is kept. Promises that every
 //! [`Fact`] it hands on has passed the rules of BOLT 7, with its signatures checked and its funding output proven
-//! where a bitcoind is configured. Knows nothing of journals, snapshots or wallets.
+//! where a bitcoind is configured; there, it also says which channels the chain ends. Knows nothing of journals,
+//! snapshots or wallets.
 
 mod chain;
 pub mod check;

@@ -18,8 +18,7 @@ pub(super) enum Purpose {
     Node,
     Funding,
     Transaction,
-    Script,
-    RivalNode,
+    RivalNode = 4, // these numbers are part of every digest
     RivalFunding,
 }
 

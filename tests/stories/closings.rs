@@ -4,6 +4,7 @@ use rgsd::gossip::{Clock, Direction, ShortChannelId};
 use rgsd::http::Status;
 use rgsd::synth::{BadBlock, Channel, Mode, PeerHandle, Spending, Store, TopologyChannel};
 
+use crate::postgres::Cluster;
 use crate::support::{Process, Running, Truth, Wallet, World, eventually_told, status, story};
 
 const CHANNELS: usize = 40;
@@ -218,6 +219,45 @@ async fn eventually_tells(process: &Process, url: &str, truth: &Truth) {
 async fn has_read(process: &Process, url: &str, height: u32) {
     let read = async || status(url).await["proofs"]["chain_height"].as_u64() == Some(height.into());
     eventually_told("the chain is looked through", || process.said(), read).await;
+}
+
+#[test]
+fn a_stand_by_reads_on_where_the_writer_ended() {
+    story(async {
+        let world = World::new(CHANNELS).await;
+        let store = world.store();
+        let peer = world.peer(0, &store).await;
+        let database = Cluster::shared().database();
+        let lines =
+            format!("database.url = {:?}\ndatabase.lease = \"2s\"\ndatabase.timeout = \"1s\"\n", database.url);
+        let gone = routable(&world, 3);
+        let start = async |name: &str| {
+            let config = world.config_file_in(&world.data_dir().join(name), "10s", [&peer], &lines);
+            let process = Process::serve(&config);
+            let url = process.url().await;
+            (process, url)
+        };
+        let (writer, url) = start("one").await;
+        eventually_tells(&writer, &url, &world.truth()).await;
+        let begun = world.chain.tip_height();
+        let (stand_by, url_of_stand_by) = start("two").await;
+        world.chain.spend(gone[0], Spending::MutualClose).expect("spent");
+        world.chain.spend(gone[1], Spending::Splice).expect("spent");
+        world.chain.mine(2);
+        has_read(&writer, &url, world.chain.tip_height()).await;
+        has_read(&stand_by, &url_of_stand_by, world.chain.tip_height()).await;
+        assert_eq!(status(&url_of_stand_by).await["proofs"]["closing"], 1);
+        writer.kill();
+
+        world.chain.spend(gone[2], Spending::ForceClose).expect("spent");
+        world.chain.mine(1);
+        world.chain.reorganise(3, &[gone[0]]).expect("blocks to replace");
+        has_read(&stand_by, &url_of_stand_by, world.chain.tip_height()).await;
+        eventually_tells(&stand_by, &url_of_stand_by, &world.truth().without(gone[2])).await;
+        // Two blocks were read by the writer, and put away by the reorganisation.
+        assert_eq!(world.chain.requests().whole_block, u64::from(world.chain.tip_height() - begun) + 2);
+        stand_by.kill();
+    });
 }
 
 #[test]

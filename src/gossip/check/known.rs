@@ -188,6 +188,7 @@ impl Known {
     /// was heard and proven of it.
     fn learn_channel(&mut self, seen: UnixMs, announcement: &ChannelAnnouncement, capacity_sat: Option<u64>) {
         let (scid, nodes, now_s) = (announcement.scid(), announcement.nodes(), seen.secs());
+        let tag = FundingTag::of_keys(&announcement.bitcoin_keys());
         if self.channels.get(&scid).is_none_or(|known| known.nodes != nodes) {
             self.remove(scid);
             if let Some(closed) = self.closed.remove(&scid) {
@@ -198,8 +199,12 @@ impl Known {
             }
             let directions = [KnownDirection { timestamp: 0, enabled: false, turns: Turns::default() }; 2];
             let (capacity_sat, announced_s, heard_s) = (None, now_s, now_s);
-            let tag = FundingTag::of_keys(&announcement.bitcoin_keys());
             self.insert(scid, KnownChannel { nodes, capacity_sat, directions, tag, announced_s, heard_s });
+        }
+        if let Some(known) = self.channels.get_mut(&scid).filter(|known| known.capacity_sat.is_none()) {
+            self.tags.remove(&(known.tag, scid)); // of two announcements with other keys, the later one is asked about
+            self.tags.insert((tag, scid));
+            known.tag = tag;
         }
         if let Some(capacity_sat) = capacity_sat {
             self.prove(scid, capacity_sat);

@@ -4,7 +4,8 @@
 //! what arrives has arrived before. Signatures come second, on all cores. Admission comes last, in the order of
 //! arrival: a channel to the waiting room until its funding is proven (or straight through where no bitcoind is
 //! configured), everything else to the channel it speaks of, whether that is known or still waits. Live gossip and
-//! recordings pass the same gates; no system clock is read and nothing is written.
+//! recordings pass the same gates; no system clock is read and nothing is written. What the chain says of the channels
+//! that were let through is decided here as well (`spends`).
 
 mod admit;
 mod cheap;

@@ -88,6 +88,7 @@ impl Actor {
         match order {
             Order::Prove(claim) => self.plan.claim(claim, Instant::now()),
             Order::Withdraw { id, scid } => self.plan.withdraw(id, scid),
+            Order::Watch(watched) => self.plan.watch(watched),
             Order::Reach(block) => self.plan.reach(block),
             Order::Doubt(error) => self.plan.doubt(&error, Instant::now()),
             Order::Ask(question) => {

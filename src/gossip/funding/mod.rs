@@ -43,7 +43,7 @@ use self::plan::Plan;
 use self::rest::Rest;
 pub use self::watcher::Question;
 use self::watcher::Watcher;
-use super::{BlockId, NodeId, ShortChannelId};
+use super::{BlockId, NodeId, ShortChannelId, Trail};
 
 const OP_2: u8 = 0x52;
 const PUSH_33: u8 = 0x21;
@@ -159,6 +159,13 @@ pub enum Watched {
     UpTo(BlockId),
 }
 
+impl Watched {
+    /// By this collector, so far.
+    pub fn here(trail: &Trail) -> Self {
+        trail.last().map_or(Self::Nothing, Self::UpTo)
+    }
+}
+
 /// Which bitcoind to ask, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -268,6 +275,8 @@ enum Order {
         id: u64,
         scid: ShortChannelId,
     },
+    /// The chain was watched up to there, and is from now on.
+    Watch(Watched),
     /// What is proven from now on must be so at this block, or later.
     Reach(BlockId),
     /// A question of the watcher's had no answer.

@@ -159,6 +159,11 @@ impl Plan {
         [gathered, held, link, self.board.next_wake()].into_iter().flatten().min()
     }
 
+    /// Who watches the chain has changed, or how far it is watched.
+    pub fn watch(&mut self, watched: Watched) {
+        self.watched = watched;
+    }
+
     /// The chain is being looked through for spends in this block, and was in those before: what was proven before says
     /// nothing.
     pub fn reach(&mut self, block: BlockId) {

@@ -188,8 +188,9 @@ impl Blocks {
             return TxOut { value, script_pubkey: funding.witness_script.to_p2wsh() };
         }
         // Somebody's money, which funds no channel.
-        let digest = keys::digest(self.spec.seed, Purpose::Script, scid.0);
-        let owner = WPubkeyHash::hash(&digest);
+        let mut owner = [0; 20];
+        owner[..8].copy_from_slice(&scid.0.to_be_bytes());
+        let owner = WPubkeyHash::from_byte_array(owner);
         TxOut { value: Amount::from_sat(100_000 + scid.0 % 1000), script_pubkey: ScriptBuf::new_p2wpkh(&owner) }
     }
 

@@ -6,6 +6,7 @@ mod parsing;
 mod planning;
 mod scanning;
 mod stories;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
