@@ -217,7 +217,7 @@ async fn the_status_has_the_fields_of_the_contract() {
             "version": "0.1.0", "network": "signet", "ready": true, "problem": null, "epoch": null, "left_out": 0,
             "journal": { "last_seq": 0 }, "archive": null,
             "peers": [{ "node_id": "", "address": "h:1", "state": "" }],
-            "proofs": { "required": false, "pending": 0 },
+            "proofs": { "required": false, "pending": 0, "chain_height": null, "closing": 0 },
             "messages": { "received": 0, "accepted": 0, "refused": { "stale": 3 }, "dropped": 0, "waiting": 0 },
         })
     );
