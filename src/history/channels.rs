@@ -31,9 +31,9 @@ pub(super) struct Channel {
     /// The first epoch at which the capacity is known.
     proven: Ordinal,
     /// The first epoch that has it.
-    from: Ordinal,
+    pub from: Ordinal,
     /// The first epoch that has it no more.
-    until: Ordinal,
+    pub until: Ordinal,
     /// Height of the block that spent its funding output, while a reorganisation may undo that.
     spent_at: Option<u32>,
     directions: [Timeline<Heard>; 2],
@@ -165,7 +165,13 @@ impl Channels {
         self.channels.iter().filter(move |channel| channel.from <= epoch && epoch < channel.until)
     }
 
-    /// The superseded values that [`Channel::heard`] reads.
+    /// The channels that any epoch from one to another has.
+    pub fn between(&self, from: Ordinal, to: Ordinal) -> impl Iterator<Item = &Channel> {
+        let lived = |channel: &&Channel| channel.from < channel.until;
+        self.channels.iter().filter(move |channel| channel.from <= to && from < channel.until).filter(lived)
+    }
+
+    /// The superseded values that [`Channel::policies`] reads.
     pub fn past(&self) -> &Past<Heard> {
         &self.past
     }
@@ -227,14 +233,26 @@ impl Channel {
     /// not heard for too long, or claiming to forward more than the channel holds (the official client ignores such
     /// an update).
     pub fn policies(&self, past: &Past<Heard>, epoch: Ordinal, timestamp: u32) -> Option<[Policy; 2]> {
-        let capacity_msat = self.capacity_sat(epoch).map_or(u64::MAX, |sat| sat.saturating_mul(1_000));
-        let policy = |direction: &Timeline<Heard>| {
-            let heard = direction.at(past, epoch)?;
-            let known = is_heard(heard.timestamp, timestamp) && heard.policy.htlc_maximum_msat <= capacity_msat;
-            known.then_some(heard.policy)
-        };
         let [one, two] = &self.directions;
-        Some([policy(one)?, policy(two)?])
+        self.known([one.at(past, epoch)?, two.at(past, epoch)?], epoch, timestamp)
+    }
+
+    /// The same, where it has been looked up what both directions had last told by then.
+    pub fn known(&self, heard: [&Heard; 2], epoch: Ordinal, timestamp: u32) -> Option<[Policy; 2]> {
+        let capacity_msat = self.capacity_sat(epoch).map_or(u64::MAX, |sat| sat.saturating_mul(1_000));
+        let known =
+            |heard: &&Heard| is_heard(heard.timestamp, timestamp) && heard.policy.htlc_maximum_msat <= capacity_msat;
+        heard.iter().all(known).then(|| heard.map(|heard| heard.policy))
+    }
+
+    /// What each direction told through time.
+    pub fn directions(&self) -> &[Timeline<Heard>; 2] {
+        &self.directions
+    }
+
+    /// The first epoch at which the capacity is known.
+    pub fn proven(&self) -> Ordinal {
+        self.proven
     }
 
     /// The output a channel spends from cannot change its value: the first proof holds.

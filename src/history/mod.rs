@@ -7,6 +7,7 @@
 
 mod channels;
 mod nodes;
+mod span;
 mod timeline;
 mod view;
 
@@ -14,10 +15,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::gossip::{Fact, NodeDetails, NodeId, Policy, ShortChannelId, UnixMs};
-use crate::journal::{Entry, Epoch, Event, Seq};
+use crate::journal::{Entry, Epoch, Event, Graph, Seq};
 
 use channels::Channels;
 use nodes::Nodes;
+pub use span::{Changed, NodePassage, Passage, Span};
 use timeline::Ordinal;
 
 /// A direction that was last heard longer ago than this is unknown: the official client forgets it then.
@@ -127,9 +129,28 @@ impl History {
 
     /// The network at a known epoch; `None` when it is not among [`History::epochs`].
     pub fn view(&self, epoch: &Epoch) -> Option<View> {
-        let place = self.epochs.binary_search_by_key(&epoch.timestamp, |known| known.timestamp).ok()?;
-        let known = self.epochs.get(place).filter(|known| *known == epoch)?;
-        Some(view::cut(&self.channels, &self.nodes, *known, self.first_epoch + place as Ordinal))
+        Some(view::cut(&self.channels, &self.nodes, *epoch, self.ordinal(epoch)?))
+    }
+
+    /// What happened from one known epoch to a later one (or the same).
+    pub fn span(&self, from: &Epoch, to: &Epoch) -> Option<Span<'_>> {
+        let (from, to) = (self.ordinal(from)?, self.ordinal(to)?);
+        (from <= to).then(|| Span::new(self, from, to))
+    }
+
+    /// The channels that wallets may hold which were told of any epoch in the `back_s` seconds up to a known one, and
+    /// which its view does not show. In ascending order.
+    pub fn departed(&self, epoch: &Epoch, back_s: u32) -> Option<Vec<ShortChannelId>> {
+        let oldest = epoch.timestamp.saturating_sub(back_s);
+        let first = self.epochs.get(self.epochs.partition_point(|known| known.timestamp < oldest))?;
+        let mut departed = Vec::new();
+        self.span(first, epoch)?.visit(|passage| {
+            if passage.now.is_none() {
+                departed.push(passage.scid);
+            }
+        });
+        departed.sort_unstable();
+        Some(departed)
     }
 
     /// The known epochs: those of the last eight days, newest last.
@@ -168,6 +189,12 @@ impl History {
         self.swept_size = self.held();
     }
 
+    /// The number of a known epoch.
+    fn ordinal(&self, epoch: &Epoch) -> Option<Ordinal> {
+        let place = self.epochs.binary_search_by_key(&epoch.timestamp, |known| known.timestamp).ok()?;
+        (self.epochs.get(place)? == epoch).then_some(self.first_epoch + place as Ordinal)
+    }
+
     fn moment(&self) -> Moment {
         let next = self.first_epoch + self.epochs.len() as Ordinal;
         Moment { next, last_epoch: self.epochs.back().map_or(0, |epoch| epoch.timestamp) }
@@ -197,4 +224,9 @@ impl History {
     fn held(&self) -> usize {
         self.channels.held() + self.nodes.versions()
     }
+}
+
+/// Whether a view shows a channel, both of whose directions are known.
+fn is_shown(policies: &[Policy; 2], graph: Graph) -> bool {
+    graph == Graph::Complete || policies.iter().any(|policy| policy.enabled)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::timeline::{Ordinal, Past, Timeline};
+use super::timeline::{Ordinal, Past, Timeline, Version};
 use crate::gossip::{NodeAnnouncement, NodeDetails, NodeId, addresses_in};
 
 /// How many older details of a node are searched for the ones it announces: some nodes go back and forth.
@@ -62,8 +62,19 @@ impl Nodes {
     }
 
     /// What was known of a node at an epoch.
-    pub fn details(&self, index: u32, epoch: Ordinal) -> Option<Arc<NodeDetails>> {
-        self.nodes.get(index as usize)?.details.at(&self.past, epoch).cloned()
+    pub fn details(&self, index: u32, epoch: Ordinal) -> Option<&Arc<NodeDetails>> {
+        self.nodes.get(index as usize)?.details.at(&self.past, epoch)
+    }
+
+    /// What was known of a node from one epoch to another, newest first.
+    pub fn between(
+        &self,
+        index: u32,
+        from: Ordinal,
+        to: Ordinal,
+    ) -> impl Iterator<Item = &Version<Arc<NodeDetails>>> {
+        let node = self.nodes.get(index as usize);
+        node.into_iter().flat_map(move |node| node.details.between(&self.past, from, to))
     }
 
     pub fn len(&self) -> usize {

@@ -58,6 +58,19 @@ impl<T> Timeline<T> {
         self.versions(past).find(|version| version.since <= epoch).map(|version| &version.value)
     }
 
+    /// The versions from one epoch to another, newest first: the last of them holds at `from`, unless the value has no
+    /// version that old.
+    pub fn between<'a>(
+        &'a self,
+        past: &'a Past<T>,
+        from: Ordinal,
+        to: Ordinal,
+    ) -> impl Iterator<Item = &'a Version<T>> {
+        let mut reached = false;
+        let versions = self.versions(past).skip_while(move |version| version.since > to);
+        versions.take_while(move |version| !std::mem::replace(&mut reached, version.since <= from))
+    }
+
     /// The versions, newest first.
     pub fn versions<'a>(&'a self, past: &'a Past<T>) -> impl Iterator<Item = &'a Version<T>> {
         std::iter::successors(self.newest.as_ref(), |version| past.get(version.older))

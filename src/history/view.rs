@@ -3,22 +3,22 @@
 use super::channels::{Channel, Channels};
 use super::nodes::Nodes;
 use super::timeline::Ordinal;
-use super::{View, ViewChannel, ViewNode};
+use super::{View, ViewChannel, ViewNode, is_shown};
 use crate::gossip::Policy;
-use crate::journal::{Epoch, Graph};
+use crate::journal::Epoch;
 
 /// The view of `epoch`, whose number is `ordinal`.
 pub(super) fn cut(channels: &Channels, nodes: &Nodes, epoch: Epoch, ordinal: Ordinal) -> View {
     let mut shown: Vec<(&Channel, [Policy; 2])> = channels
         .at(ordinal)
         .filter_map(|channel| Some((channel, channel.policies(channels.past(), ordinal, epoch.timestamp)?)))
-        .filter(|(_, policies)| epoch.rules.graph == Graph::Complete || policies.iter().any(|policy| policy.enabled))
+        .filter(|(_, policies)| is_shown(policies, epoch.rules.graph))
         .collect();
     shown.sort_unstable_by_key(|(channel, _)| channel.scid);
 
     let (named, places) = named(&shown, nodes);
     let view_nodes =
-        named.iter().map(|index| ViewNode { id: nodes.id(*index), details: nodes.details(*index, ordinal) });
+        named.iter().map(|index| ViewNode { id: nodes.id(*index), details: nodes.details(*index, ordinal).cloned() });
     let view_channels = shown.iter().map(|(channel, policies)| ViewChannel {
         scid: channel.scid,
         features: channel.features.clone(),

@@ -1,4 +1,4 @@
-//! The bytes of a full snapshot: Rapid Gossip Sync, versions 1 and 2, as the official client reads them
+//! The bytes of a snapshot, full or a delta: Rapid Gossip Sync, versions 1 and 2, as the official client reads them
 //! (`lightning-rapid-gossip-sync`, `processing.rs`).
 //!
 //! Integers are big-endian; BigSize is BOLT 1's. In order:
@@ -12,17 +12,24 @@
 //! | channels | u32 count; u16 length and features, BigSize scid delta, BigSize indexes of both nodes | with a capacity, bit 63 of the second index is set and a u16 length and a BigSize of sats follow |
 //! | updates | u32 count; if any, the defaults (u16 cltv, u64 minimum, u32 base, u32 proportional, u64 maximum), then BigSize scid delta, flags, and the fields that the flags announce | the same |
 //!
+//! An update is *incremental* where bit 7 of its flags is set: the fields that it does not announce stay as the client
+//! has them, and a client that does not have the direction passes over it. Any other takes such fields from the
+//! defaults.
+//!
 //! As small as the format allows: nodes that are named most often get the indexes that take fewest bytes, every
 //! default is the value that saves most, nothing is said twice, and nothing that a client would pass over is said at
 //! all. The same view gives the same bytes.
+
+mod updates;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use bitcoin::constants::ChainHash;
 
-use crate::gossip::{NodeDetails, Policy, addresses_in};
-use crate::history::{View, ViewNode};
+use super::contents::{Contents, ToldNode};
+use crate::gossip::{NodeDetails, addresses_in};
+use crate::history::View;
 
 /// Official clients drop a snapshot that holds more.
 pub(super) const NODES_AT_MOST: usize = 200_000;
@@ -61,108 +68,109 @@ pub(super) const NODE_FEATURES_SHIFT: u8 = 3;
 pub(super) const NODE_FEATURES_FOLLOW: u8 = 7;
 const DEFAULT_FEATURES_AT_MOST: usize = 6;
 
-/// Flags of an update that say which fields follow; the lowest two bits are direction and "disabled".
-pub(super) const CLTV: u8 = 1 << 6;
-pub(super) const MINIMUM: u8 = 1 << 5;
-pub(super) const BASE: u8 = 1 << 4;
-pub(super) const PROPORTIONAL: u8 = 1 << 3;
-pub(super) const MAXIMUM: u8 = 1 << 2;
-pub(super) const DISABLED: u8 = 1 << 1;
+pub(super) use updates::{BASE, CLTV, DISABLED, INCREMENTAL, MAXIMUM, MINIMUM, PROPORTIONAL};
 
 /// Encodes a whole view.
 pub fn encode_full(view: &View, chain: ChainHash, version: Version) -> Result<Vec<u8>, TooLarge> {
-    let (nodes, channels) = (view.nodes.len(), view.channels.len());
-    if nodes > NODES_AT_MOST || 2 * channels > UPDATES_AT_MOST {
-        return Err(TooLarge::Network { nodes, channels });
+    encode(&Contents::full(view), chain, version)
+}
+
+/// Encodes what is to be told.
+pub fn encode(contents: &Contents, chain: ChainHash, version: Version) -> Result<Vec<u8>, TooLarge> {
+    let (nodes, channels, updates) = (contents.nodes.len(), contents.channels.len(), contents.updates.len());
+    if nodes > NODES_AT_MOST || channels.max(updates.div_ceil(2)) > UPDATES_AT_MOST / 2 {
+        return Err(TooLarge::Network { nodes, channels: channels.max(updates.div_ceil(2)) });
     }
-    let mut out = Out::with_capacity(128 + nodes * 64 + channels * 96);
+    let mut out = Out::with_capacity(128 + nodes * 64 + channels * 28 + updates * 32);
     out.bytes(b"LDK");
     out.u8(version as u8);
     out.bytes(chain.as_bytes());
-    out.u32(view.epoch.timestamp);
-    let indexes = Indexes::new(view, version);
+    out.u32(contents.timestamp);
+    let indexes = Indexes::new(contents, version);
     match version {
-        Version::V1 => nodes_v1(view, &indexes, &mut out),
-        Version::V2 => nodes_v2(view, &indexes, &mut out),
+        Version::V1 => nodes_v1(contents, &indexes, &mut out),
+        Version::V2 => nodes_v2(contents, &indexes, &mut out),
     }
-    announcements(view, &indexes, version, &mut out);
-    updates(view, &mut out);
+    announcements(contents, &indexes, version, &mut out);
+    updates::write(&contents.updates, &mut out);
     let bytes = out.0.len();
     if bytes > BYTES_AT_MOST { Err(TooLarge::Snapshot { bytes }) } else { Ok(out.0) }
 }
 
 /// Which node stands where in the snapshot.
 struct Indexes {
-    /// By index in the snapshot: the node's index in the view.
+    /// By index in the snapshot: the node's index in what is told.
     order: Vec<u32>,
-    /// By index in the view: the node's index in the snapshot.
+    /// By index in what is told: the node's index in the snapshot, if it is there.
     of: Vec<u32>,
 }
 
 impl Indexes {
     /// The nodes whose index is written most often come first, because the first 253 indexes take one byte. In v2 an
     /// announcement with a capacity always spends nine bytes on its second index (bit 63 is set), so only first
-    /// indexes count there.
-    fn new(view: &View, version: Version) -> Self {
-        let mut namings = vec![0_u32; view.nodes.len()];
-        for channel in &view.channels {
-            namings[channel.nodes[0] as usize] += 1;
+    /// indexes count there. Version 1 has no details: it leaves out whom no announcement names.
+    fn new(contents: &Contents, version: Version) -> Self {
+        let mut namings = vec![0_u32; contents.nodes.len()];
+        let mut named = vec![version == Version::V2; contents.nodes.len()];
+        for channel in &contents.channels {
+            let [one, two] = channel.nodes.map(|node| node as usize);
+            namings[one] += 1;
             if version == Version::V1 || channel.capacity_sat.is_none() {
-                namings[channel.nodes[1] as usize] += 1;
+                namings[two] += 1;
             }
+            (named[one], named[two]) = (true, true);
         }
-        let mut order: Vec<u32> = (0..count(namings.len())).collect();
+        let mut order: Vec<u32> = (0..count(namings.len())).filter(|node| named[*node as usize]).collect();
         order.sort_by_key(|node| Reverse(namings[*node as usize]));
-        let mut of = vec![0; order.len()];
+        let mut of = vec![0; namings.len()];
         for (index, node) in (0..).zip(&order) {
             of[*node as usize] = index;
         }
         Self { order, of }
     }
 
-    fn nodes<'a>(&'a self, view: &'a View) -> impl Iterator<Item = &'a ViewNode> {
-        self.order.iter().map(|node| &view.nodes[*node as usize])
+    fn nodes<'a>(&'a self, contents: &'a Contents) -> impl Iterator<Item = &'a ToldNode> {
+        self.order.iter().map(|node| &contents.nodes[*node as usize])
     }
 }
 
-fn nodes_v1(view: &View, indexes: &Indexes, out: &mut Out) {
-    out.u32(count(view.nodes.len()));
-    for node in indexes.nodes(view) {
+fn nodes_v1(contents: &Contents, indexes: &Indexes, out: &mut Out) {
+    out.u32(count(indexes.order.len()));
+    for node in indexes.nodes(contents) {
         out.bytes(node.id.as_slice());
     }
 }
 
-fn nodes_v2(view: &View, indexes: &Indexes, out: &mut Out) {
-    let defaults = default_features(view);
+fn nodes_v2(contents: &Contents, indexes: &Indexes, out: &mut Out) {
+    let defaults = default_features(contents);
     out.u8(defaults.len() as u8); // at most six
     for features in &defaults {
         out.with_u16_length(features);
     }
-    out.u32(count(view.nodes.len()));
-    for node in indexes.nodes(view) {
+    out.u32(count(indexes.order.len()));
+    for node in indexes.nodes(contents) {
         node_v2(node, &defaults, out);
     }
 }
 
-/// Whoever announced anything gets both its features and its addresses, even where they are empty: a wallet that
-/// comes back with older details has to lose them.
-fn node_v2(node: &ViewNode, defaults: &[&[u8]], out: &mut Out) {
+fn node_v2(node: &ToldNode, defaults: &[&[u8]], out: &mut Out) {
     let id = node.id.as_slice();
-    let Some(details) = &node.details else {
-        out.bytes(id);
-        return;
-    };
-    let features = significant(&details.features);
-    let default = defaults.iter().position(|default| *default == features);
-    let marker = default.map_or(NODE_FEATURES_FOLLOW, |index| index as u8 + 1); // index: at most five
-    out.u8(id[0] | NODE_ADDRESSES | marker << NODE_FEATURES_SHIFT);
+    let features = node.features.as_deref().map(|details| significant(&details.features));
+    let marker = features.map(|features| {
+        let default = defaults.iter().position(|default| *default == features);
+        default.map_or(NODE_FEATURES_FOLLOW, |index| index as u8 + 1) // index: at most five
+    });
+    let with_addresses = if node.addresses.is_some() { NODE_ADDRESSES } else { 0 };
+    out.u8(id[0] | with_addresses | marker.unwrap_or(0) << NODE_FEATURES_SHIFT);
     out.bytes(&id[1..]);
-    out.u8(addresses(details).count() as u8); // at most 255, as is each length
-    for address in addresses(details) {
-        out.u8(address.len() as u8);
-        out.bytes(address);
+    if let Some(details) = &node.addresses {
+        out.u8(addresses(details).count() as u8); // at most 255, as is each length
+        for address in addresses(details) {
+            out.u8(address.len() as u8);
+            out.bytes(address);
+        }
     }
-    if default.is_none() {
+    if let Some(features) = features.filter(|_| marker == Some(NODE_FEATURES_FOLLOW)) {
         out.with_u16_length(features);
     }
 }
@@ -185,9 +193,9 @@ pub(super) fn significant(features: &[u8]) -> &[u8] {
 }
 
 /// Up to six feature sets that save bytes when said once for all, the most saving first.
-fn default_features(view: &View) -> Vec<&[u8]> {
+fn default_features(contents: &Contents) -> Vec<&[u8]> {
     let mut uses: HashMap<&[u8], usize> = HashMap::new();
-    for details in view.nodes.iter().filter_map(|node| node.details.as_deref()) {
+    for details in contents.nodes.iter().filter_map(|node| node.features.as_deref()) {
         *uses.entry(significant(&details.features)).or_default() += 1;
     }
     let saved = |features: &[u8], uses: usize| (uses - 1) * (2 + features.len());
@@ -198,12 +206,12 @@ fn default_features(view: &View) -> Vec<&[u8]> {
     best.into_iter().map(|(_, features)| features).collect()
 }
 
-fn announcements(view: &View, indexes: &Indexes, version: Version, out: &mut Out) {
-    out.u32(count(view.channels.len()));
+fn announcements(contents: &Contents, indexes: &Indexes, version: Version, out: &mut Out) {
+    out.u32(count(contents.channels.len()));
     let mut previous_scid = 0;
-    for channel in &view.channels {
+    for channel in &contents.channels {
         out.with_u16_length(significant(&channel.features));
-        out.big_size(channel.scid.0 - previous_scid); // the view is in ascending order
+        out.big_size(channel.scid.0 - previous_scid); // in ascending order
         previous_scid = channel.scid.0;
         let [one, two] = channel.nodes.map(|node| u64::from(indexes.of[node as usize]));
         out.big_size(one);
@@ -216,84 +224,6 @@ fn announcements(view: &View, indexes: &Indexes, version: Version, out: &mut Out
             }
         }
     }
-}
-
-fn updates(view: &View, out: &mut Out) {
-    out.u32(count(2 * view.channels.len()));
-    if view.channels.is_empty() {
-        return;
-    }
-    let defaults = Defaults::of(view);
-    out.u16(defaults.cltv_expiry_delta);
-    out.u64(defaults.htlc_minimum_msat);
-    out.u32(defaults.fee_base_msat);
-    out.u32(defaults.fee_proportional_millionths);
-    out.u64(defaults.htlc_maximum_msat);
-    let mut previous_scid = 0;
-    for channel in &view.channels {
-        for (direction, policy) in (0..).zip(&channel.policies) {
-            out.big_size(channel.scid.0 - previous_scid);
-            previous_scid = channel.scid.0;
-            defaults.update(direction, policy, out);
-        }
-    }
-}
-
-/// The values that an update need not say.
-struct Defaults {
-    cltv_expiry_delta: u16,
-    htlc_minimum_msat: u64,
-    fee_base_msat: u32,
-    fee_proportional_millionths: u32,
-    htlc_maximum_msat: u64,
-}
-
-impl Defaults {
-    /// Every field's most frequent value: a field takes the same bytes whatever its value.
-    fn of(view: &View) -> Self {
-        Self {
-            cltv_expiry_delta: most_frequent(view, |p| p.cltv_expiry_delta),
-            htlc_minimum_msat: most_frequent(view, |p| p.htlc_minimum_msat),
-            fee_base_msat: most_frequent(view, |p| p.fee_base_msat),
-            fee_proportional_millionths: most_frequent(view, |p| p.fee_proportional_millionths),
-            htlc_maximum_msat: most_frequent(view, |p| p.htlc_maximum_msat),
-        }
-    }
-
-    fn update(&self, direction: u8, policy: &Policy, out: &mut Out) {
-        let mut flags = direction;
-        let mut say = |differs: bool, flag: u8| flags |= if differs { flag } else { 0 };
-        say(!policy.enabled, DISABLED);
-        say(policy.cltv_expiry_delta != self.cltv_expiry_delta, CLTV);
-        say(policy.htlc_minimum_msat != self.htlc_minimum_msat, MINIMUM);
-        say(policy.fee_base_msat != self.fee_base_msat, BASE);
-        say(policy.fee_proportional_millionths != self.fee_proportional_millionths, PROPORTIONAL);
-        say(policy.htlc_maximum_msat != self.htlc_maximum_msat, MAXIMUM);
-        out.u8(flags);
-        if flags & CLTV != 0 {
-            out.u16(policy.cltv_expiry_delta);
-        }
-        if flags & MINIMUM != 0 {
-            out.u64(policy.htlc_minimum_msat);
-        }
-        if flags & BASE != 0 {
-            out.u32(policy.fee_base_msat);
-        }
-        if flags & PROPORTIONAL != 0 {
-            out.u32(policy.fee_proportional_millionths);
-        }
-        if flags & MAXIMUM != 0 {
-            out.u64(policy.htlc_maximum_msat);
-        }
-    }
-}
-
-/// The lowest of the values that occur most often.
-fn most_frequent<T: Ord + Copy + Default>(view: &View, field: impl Fn(&Policy) -> T) -> T {
-    let mut values: Vec<T> = view.channels.iter().flat_map(|channel| &channel.policies).map(field).collect();
-    values.sort_unstable();
-    let runs = values.chunk_by(|a, b| a == b).map(|run| (run.len(), Reverse(run[0])));
-    runs.max().map_or_else(T::default, |(_, Reverse(value))| value)
 }
 
 /// A length that was checked against the client's limits, which are far below 2³².

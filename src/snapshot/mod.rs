@@ -4,8 +4,11 @@
 //! Owns the format. Promises that a published snapshot is what the official client reads as exactly the view it was
 //! made from, and that whoever looks at the published files sees a whole snapshot at every instant.
 
+mod choose;
+mod contents;
 mod cut;
 pub mod decode;
+mod delta;
 mod encode;
 mod publish;
 mod schedule;
@@ -18,9 +21,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
+pub use choose::{Choice, Grid, Mode, choose, reachable};
+pub use contents::{Breakdown, Contents, ToldChannel, ToldNode, ToldUpdate, What};
 pub use cut::{Cut, CutError, cut};
 pub use decode::{Decoded, Undecodable, decode};
-pub use encode::{TooLarge, Version, encode_full};
+pub use delta::{REACH_S, SERVED_FOR_S, delta};
+pub use encode::{TooLarge, Version, encode, encode_full};
 pub use publish::Folder;
 pub use schedule::{Blocked, Circumstances, Decision, Interval, Schedule};
 pub use verify::{Differences, Rejected, differences};
@@ -28,8 +34,8 @@ pub use verify::{Differences, Rejected, differences};
 use crate::journal::{Epoch, Graph, Rules};
 
 /// The version of the rules by which snapshots are made: it changes whenever the same journal would give other
-/// bytes, and epochs under another version are unknown.
-pub const RULES_VERSION: u16 = 1;
+/// bytes, and epochs under another version are unknown. Version 1 told nobody what had left the view.
+pub const RULES_VERSION: u16 = 2;
 
 /// A snapshot older than this applies as nothing at official clients: they backdate it by seven days, and drop what
 /// is two weeks old.

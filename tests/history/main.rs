@@ -3,6 +3,7 @@
 mod model;
 mod properties;
 mod retention;
+mod spans;
 mod stories;
 #[path = "../support/unsigned.rs"]
 mod unsigned;

@@ -8,8 +8,8 @@ use super::{Additional, Addresses, Changes, Channel, NODE_ID, Node, Told, Update
 use crate::gossip::{Direction, NodeId, Policy, ShortChannelId};
 use crate::snapshot::Version;
 use crate::snapshot::encode::{
-    BASE, CLTV, DISABLED, MAXIMUM, MINIMUM, NODE_ADDRESSES, NODE_FEATURES_FOLLOW, NODE_FEATURES_SHIFT, NODES_AT_MOST,
-    PROPORTIONAL, UPDATES_AT_MOST,
+    BASE, CLTV, DISABLED, INCREMENTAL, MAXIMUM, MINIMUM, NODE_ADDRESSES, NODE_FEATURES_FOLLOW, NODE_FEATURES_SHIFT,
+    NODES_AT_MOST, PROPORTIONAL, UPDATES_AT_MOST,
 };
 
 /// The lowest bits of that byte: the key's own.
@@ -18,8 +18,6 @@ const NODE_REMINDER: u8 = 1 << 6;
 const NODE_ADDITIONAL: u8 = 1 << 7;
 /// Of the second node's index in an announcement of v2.
 const CHANNEL_ADDITIONAL: u64 = 1 << 63;
-/// An update says only what changed.
-const INCREMENTAL: u8 = 1 << 7;
 
 /// The fewest bytes that a channel takes: its features' length, a delta and two indexes.
 const CHANNEL_AT_LEAST: usize = 5;

@@ -5,16 +5,16 @@ use proptest::test_runner::Config;
 
 use super::super::testing::*;
 use super::*;
-use crate::history::ViewChannel;
+use crate::history::{ViewChannel, ViewNode};
 
 const CHAIN: ChainHash = ChainHash::SIGNET;
 
 fn encode(view: &View, version: Version) -> Vec<u8> {
-    encode_full(view, CHAIN, version).expect("small enough")
+    super::encode_full(view, CHAIN, version).expect("small enough")
 }
 
 /// How many bytes `write` writes.
-fn size(write: impl FnOnce(&mut Out)) -> usize {
+pub(super) fn size(write: impl FnOnce(&mut Out)) -> usize {
     let mut out = Out::with_capacity(0);
     write(&mut out);
     out.0.len()
@@ -87,25 +87,6 @@ proptest! {
         }
     }
 
-    /// The fields do not depend on one another, so each is tried alone.
-    #[test]
-    fn no_other_default_is_smaller(view in views()) {
-        let with = |defaults: &Defaults| size(|out| {
-            view.channels.iter().flat_map(|channel| &channel.policies).for_each(|policy| defaults.update(0, policy, out));
-        });
-        let chosen = with(&Defaults::of(&view));
-        for policy in view.channels.iter().flat_map(|channel| &channel.policies) {
-            let others = [
-                Defaults { cltv_expiry_delta: policy.cltv_expiry_delta, ..Defaults::of(&view) },
-                Defaults { htlc_minimum_msat: policy.htlc_minimum_msat, ..Defaults::of(&view) },
-                Defaults { fee_base_msat: policy.fee_base_msat, ..Defaults::of(&view) },
-                Defaults { fee_proportional_millionths: policy.fee_proportional_millionths, ..Defaults::of(&view) },
-                Defaults { htlc_maximum_msat: policy.htlc_maximum_msat, ..Defaults::of(&view) },
-            ];
-            prop_assert!(others.iter().all(|other| with(other) >= chosen));
-        }
-    }
-
     #[test]
     fn no_other_default_features_are_smaller(uses in prop::collection::vec((0..9u8, 0..3usize), 1..14)) {
         let sets: Vec<Vec<u8>> = uses.iter().map(|(n, len)| vec![n + 1; *len * 2]).collect();
@@ -113,11 +94,12 @@ proptest! {
         for (node, features) in view.nodes.iter_mut().zip(&sets) {
             node.details = details(features, &[]);
         }
+        let contents = Contents::full(&view);
         let with = |defaults: &[&[u8]]| size(|out| {
             defaults.iter().for_each(|features| out.with_u16_length(features));
-            view.nodes.iter().for_each(|node| node_v2(node, defaults, out));
+            contents.nodes.iter().for_each(|node| node_v2(node, defaults, out));
         });
-        let chosen = with(&default_features(&view));
+        let chosen = with(&default_features(&contents));
         let mut distinct: Vec<&[u8]> = sets.iter().map(Vec::as_slice).collect();
         distinct.sort_unstable();
         distinct.dedup();
@@ -143,9 +125,10 @@ proptest! {
             let capacity_sat = known.then_some(5);
             ViewChannel { capacity_sat, ..channel((300 + n) << 40, [one.min(other), one.max(other)]) }
         }));
+        let contents = Contents::full(&view);
         for version in [Version::V1, Version::V2] {
-            let with = |indexes: &Indexes| size(|out| announcements(&view, indexes, version, out));
-            let mut indexes = Indexes::new(&view, version);
+            let with = |indexes: &Indexes| size(|out| announcements(&contents, indexes, version, out));
+            let mut indexes = Indexes::new(&contents, version);
             let chosen = with(&indexes);
             for (low, high) in (0..253).flat_map(|low| (253..257).map(move |high| (low, high))) {
                 exchange(&mut indexes, low, high);
@@ -167,10 +150,11 @@ fn the_versions_order_nodes_each_to_its_own_good() {
     // Node 2 is named most often, but as the second: with a capacity, v2 spends nine bytes on it anyway.
     let channels = vec![channel(1, [0, 2]), channel(2, [1, 2]), channel(3, [1, 2])];
     let mut view = view((0..3).map(node).collect(), channels);
-    assert_eq!(Indexes::new(&view, Version::V1).order, [2, 1, 0]);
-    assert_eq!(Indexes::new(&view, Version::V2).order, [1, 0, 2]);
+    let order = |view: &View, version| Indexes::new(&Contents::full(view), version).order;
+    assert_eq!(order(&view, Version::V1), [2, 1, 0]);
+    assert_eq!(order(&view, Version::V2), [1, 0, 2]);
     view.channels.iter_mut().for_each(|channel| channel.capacity_sat = None);
-    assert_eq!(Indexes::new(&view, Version::V2).order, [2, 1, 0]);
+    assert_eq!(order(&view, Version::V2), [2, 1, 0]);
 }
 
 #[test]

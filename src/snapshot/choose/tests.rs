@@ -1,0 +1,88 @@
+use std::time::Duration;
+
+use super::*;
+use crate::journal::{Graph, Rules, Seq};
+
+const HOUR_S: u32 = 3_600;
+const DAY_S: u32 = 24 * HOUR_S;
+/// On the grid: 17 seconds past a full hour.
+const EPOCH: u32 = 1_700_006_400 - 2 * HOUR_S + 17;
+
+fn grid(interval_s: u32, offset_s: u32) -> Grid {
+    Grid { interval: Interval::new(Duration::from_secs(interval_s.into())).expect("an interval"), offset_s }
+}
+
+fn chosen(last_sync: u64, since: &[u32]) -> Choice {
+    choose(last_sync, EPOCH, since, grid(HOUR_S, 17), EPOCH + 60, Mode::Delta)
+}
+
+#[test]
+fn everybody_gets_what_fits_them() {
+    assert_eq!(EPOCH % HOUR_S, 17);
+    let known = [EPOCH - 2 * HOUR_S, EPOCH - HOUR_S];
+    assert_eq!(chosen(0, &known), Choice::Full);
+    assert_eq!(chosen(EPOCH.into(), &known), Choice::Nothing { timestamp: EPOCH });
+    for since in known {
+        assert_eq!(chosen(since.into(), &known), Choice::Delta { since });
+    }
+    let strange = [1, EPOCH - HOUR_S - 1, EPOCH - 3 * HOUR_S, EPOCH + 1, EPOCH - 17 + HOUR_S, u32::MAX];
+    for last_sync in strange.map(u64::from).into_iter().chain([1 << 32, u64::MAX]) {
+        assert_eq!(chosen(last_sync, &known), Choice::Returning, "{last_sync}");
+    }
+}
+
+#[test]
+fn a_wallet_that_met_a_replica_ahead_is_up_to_date() {
+    for (interval_s, offset_s, ahead, first) in [
+        (HOUR_S, 17, [HOUR_S, 2 * HOUR_S], EPOCH),
+        // The first epoch after a restart is off the hour: the next ones are on it.
+        (HOUR_S, 17, [HOUR_S - 10, 2 * HOUR_S - 10], EPOCH + 10),
+        (10, 57, [10, 20], EPOCH),
+        (60, 17, [60, 120], EPOCH),
+    ] {
+        let choice =
+            |last_sync: u32| choose(last_sync.into(), first, &[], grid(interval_s, offset_s), first, Mode::Full);
+        for timestamp in ahead.map(|ahead| first + ahead) {
+            assert_eq!(choice(timestamp), Choice::Nothing { timestamp });
+        }
+        for timestamp in [first + ahead[0] + 1, first + ahead[1] + interval_s, first - interval_s] {
+            assert_eq!(choice(timestamp), Choice::Returning, "{timestamp}");
+        }
+    }
+}
+
+#[test]
+fn what_is_a_day_old_is_no_end_of_a_delta() {
+    let known = [EPOCH - HOUR_S];
+    let at = |now_s| choose(known[0].into(), EPOCH, &known, grid(HOUR_S, 17), now_s, Mode::Delta);
+    assert_eq!(at(EPOCH + DAY_S), Choice::Delta { since: known[0] });
+    assert_eq!(at(EPOCH + DAY_S + 1), Choice::Returning);
+    let current = choose(EPOCH.into(), EPOCH, &known, grid(HOUR_S, 17), EPOCH + 3 * DAY_S, Mode::Delta);
+    assert_eq!(current, Choice::Nothing { timestamp: EPOCH });
+}
+
+#[test]
+fn where_only_full_snapshots_are_wanted_known_epochs_get_them() {
+    let known = [EPOCH - HOUR_S];
+    let full = |last_sync| choose(last_sync, EPOCH, &known, grid(HOUR_S, 17), EPOCH, Mode::Full);
+    assert_eq!(full(0), Choice::Full);
+    assert_eq!(full(known[0].into()), Choice::Returning);
+    assert_eq!(full(EPOCH.into()), Choice::Nothing { timestamp: EPOCH });
+}
+
+#[test]
+fn a_delta_begins_less_than_six_days_back_and_under_the_same_rules() {
+    let rules = Rules { version: 2, graph: Graph::Routable };
+    let epoch = |timestamp, rules| Epoch { timestamp, seq: Seq(timestamp.into()), rules };
+    let others = [Rules { version: 1, ..rules }, Rules { graph: Graph::Complete, ..rules }];
+    let known = [
+        epoch(EPOCH - 6 * DAY_S, rules),
+        epoch(EPOCH - 6 * DAY_S + 1, rules),
+        epoch(EPOCH - 60, others[0]),
+        epoch(EPOCH - 50, others[1]),
+        epoch(EPOCH - 10, rules),
+        epoch(EPOCH, rules),
+        epoch(EPOCH + 10, rules),
+    ];
+    assert_eq!(reachable(&known[5], &known), [EPOCH - 6 * DAY_S + 1, EPOCH - 10]);
+}
