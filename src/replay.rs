@@ -29,11 +29,10 @@ pub use self::times::Asked;
 use crate::cli::ReplayOptions;
 use crate::gossip::check::{Refusal, Tally};
 use crate::gossip::{Clock, SystemClock};
-use crate::history::View;
 use crate::journal::SqliteJournal;
 use crate::recording;
 use crate::serve::stop_on_signals;
-use crate::snapshot::{Folder, cut};
+use crate::snapshot::{Folder, LeftOut, Matter, cut};
 
 /// How long what is under way may go on after a signal.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -69,13 +68,15 @@ fn replay(options: &ReplayOptions, folder: &Path, stop: CancellationToken) -> an
     let journal = journal(folder, &terms, &cuts, &read)?;
     let published = Folder::new(folder, terms.network);
     let mut made = Vec::new();
-    let publish = |view: View| {
+    let mut lacked = LeftOut::default();
+    let publish = |matter: Matter| {
         // The official client holds updates against the system's clock, whatever clock the recording goes by.
-        let timestamp = view.epoch.timestamp;
-        let cut = cut(view, terms.network, SystemClock.now().secs())
+        let timestamp = matter.view.epoch.timestamp;
+        let cut = cut(matter, &lacked, terms.network, SystemClock.now().secs())
             .with_context(|| format!("the snapshot of epoch {timestamp}"))?;
         published.add(&cut.snapshot)?;
         made.push(Made::of(&cut));
+        lacked = cut.snapshot.left_out;
         Ok(())
     };
     progress.replaying(read.script.len());

@@ -17,7 +17,7 @@ mod state;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -32,7 +32,7 @@ use self::state::State;
 use crate::config::Config;
 use crate::gossip::{Clock, SystemClock};
 use crate::http;
-use crate::snapshot::{Folder, Latest};
+use crate::snapshot::{Desk, Folder, Served};
 use crate::tasks::Tasks;
 
 /// How long peers, requests and the schedule may take to stop.
@@ -93,8 +93,11 @@ impl Service {
         let listener = http::bind(config.listen).await?;
         let address = listener.local_addr()?;
         let folder = Folder::new(&config.data_dir, config.network);
-        let latest = Latest::new(folder.load(clock.now().secs()).map(Arc::new).into());
-        let state = Arc::new(State::new(&config, latest, Arc::clone(&clock)));
+        let desk = Desk::new(config.network, config.snapshots, config.interval);
+        if let Some(published) = folder.load(clock.now().secs()) {
+            desk.serve(Served::new(published, Vec::new(), Weak::new()));
+        }
+        let state = Arc::new(State::new(&config, Arc::new(desk), Arc::clone(&clock)));
         serve_http(listener, address, &state, &front);
 
         let house = House { config, clock, state: Arc::clone(&state), folder, stop: front.stop().clone() };
@@ -161,7 +164,12 @@ fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {
 }
 
 fn serve_http(listener: tokio::net::TcpListener, address: SocketAddr, state: &Arc<State>, tasks: &Tasks) {
-    let app = http::App { network: state.network(), latest: state.latest(), status: Arc::clone(state) as _ };
+    let app = http::App {
+        network: state.network(),
+        desk: state.desk(),
+        clock: state.clock(),
+        status: Arc::clone(state) as _,
+    };
     let stop = tasks.stop().clone();
     tracing::info!("serving wallets at http://{address}/snapshot/0");
     tasks.spawn("the HTTP server", async move {

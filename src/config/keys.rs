@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::values::{self, LogFormat};
 use super::{Config, Database};
 use crate::journal::Graph;
+use crate::snapshot::Mode;
 
 /// Something that can be set, in the file, the environment and by a flag.
 pub struct Key {
@@ -120,6 +121,21 @@ pub const KEYS: &[Key] = &[
         secret: false,
         set: |config, texts| one(texts, values::parse_listen, |value| config.listen = value),
         show: |config| Shown::One(config.listen.to_string()),
+    },
+    Key {
+        name: "snapshots",
+        value: "SNAPSHOTS",
+        about: "What a wallet gets that synced here before: delta is what has changed since, full is everything \
+                [default: delta]",
+        shape: Shape::One,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_snapshots, |value| config.snapshots = value),
+        show: |config| {
+            Shown::One(match config.snapshots {
+                Mode::Delta => "delta".to_owned(),
+                Mode::Full => "full".to_owned(),
+            })
+        },
     },
     Key {
         name: "graph",

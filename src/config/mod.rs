@@ -26,7 +26,7 @@ use bitcoin::Network;
 use crate::gossip::PeerAddress;
 use crate::journal::Graph;
 use crate::journal::postgres::{self, DatabaseUrl};
-use crate::snapshot::Interval;
+use crate::snapshot::{Interval, Mode};
 
 pub use crate::text::Secret;
 pub use check::{Finding, check};
@@ -54,6 +54,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Which channels a snapshot holds.
     pub graph: Graph,
+    /// What wallets get that name a known epoch.
+    pub snapshots: Mode,
     /// Not used by a replica.
     pub bitcoind: Bitcoind,
     /// The archive; `None`: the journal stands alone. A replica has one.
@@ -108,6 +110,7 @@ impl Default for Config {
             interval: Interval::default(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
             graph: Graph::Routable,
+            snapshots: Mode::Delta,
             bitcoind: Bitcoind::default(),
             database: None,
             replica: false,

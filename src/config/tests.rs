@@ -67,6 +67,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.interval.secs(), 3600);
     assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
     assert_eq!(config.graph, Graph::Routable);
+    assert_eq!(config.snapshots, Mode::Delta);
     assert_eq!(config.bitcoind.rest_url, None);
     assert_eq!((config.database, config.replica), (None, false));
     assert_eq!(config.retention, Duration::from_secs(30 * 86400));
@@ -103,6 +104,7 @@ fn every_key_can_be_set_in_every_source() {
         ("peers", dns.as_str()),
         ("interval", "10m"),
         ("listen", "[::1]:3000"),
+        ("snapshots", "full"),
         ("graph", "complete"),
         ("bitcoind.rest_url", "http://127.0.0.1:38332"),
         ("database.url", "postgres://rgsd@h/archive?sslmode=verify-full&sslrootcert=system"),

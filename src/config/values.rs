@@ -17,6 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::gossip::PeerAddress;
 use crate::journal::Graph;
 use crate::snapshot::Interval;
+use crate::snapshot::Mode;
 use crate::text::{Secret, choose, near};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -155,6 +156,10 @@ pub fn parse_network(text: &str) -> Result<Network, String> {
 /// Which channels a snapshot holds.
 pub fn parse_graph(text: &str) -> Result<Graph, String> {
     choose(text, &[("routable", Graph::Routable), ("complete", Graph::Complete)])
+}
+
+pub(super) fn parse_snapshots(text: &str) -> Result<Mode, String> {
+    choose(text, &[("delta", Mode::Delta), ("full", Mode::Full)])
 }
 
 pub(super) fn parse_log_format(text: &str) -> Result<LogFormat, String> {

@@ -8,6 +8,7 @@ use super::{About, Loaded, Network};
 use crate::history::View;
 use crate::recording::{Reading, read_unpacked};
 use crate::replay::{Asked, Progress, Recordings, Run, Terms};
+use crate::snapshot::Matter;
 use crate::source::Found;
 use crate::text::rfc_3339;
 
@@ -45,8 +46,8 @@ fn view(name: &str, reading: Reading, at: Option<u32>, terms: Terms) -> anyhow::
     progress.replaying(read.script.len());
     let run = Run { names: read.names(), script: read.script, cuts: &cuts, terms, stop };
     let mut last = None;
-    let publish = |view| {
-        last = Some(view);
+    let publish = |matter: Matter| {
+        last = Some(matter.view);
         Ok(())
     };
     let tally = run.run(None, publish, |told| progress.told(told))?.tally;

@@ -158,6 +158,12 @@ impl History {
         self.epochs.iter()
     }
 
+    /// The known epoch of this time.
+    pub fn epoch_at(&self, timestamp: u32) -> Option<Epoch> {
+        let place = self.epochs.binary_search_by_key(&timestamp, |known| known.timestamp).ok()?;
+        self.epochs.get(place).copied()
+    }
+
     /// The newest epoch.
     pub fn last_epoch(&self) -> Option<&Epoch> {
         self.epochs.back()

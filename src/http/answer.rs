@@ -13,7 +13,6 @@ use bytes::Bytes;
 
 use super::App;
 use super::path::{Ask, Route, route};
-use crate::snapshot::{Snapshot, Version};
 
 /// When to ask again for the first snapshot: a sync is a matter of minutes, and a wallet's user waits.
 const RETRY_AFTER_SECONDS: &str = "10";
@@ -37,12 +36,12 @@ pub(super) fn router(app: App) -> Router {
 }
 
 async fn answer(State(app): State<App>, method: Method, uri: Uri) -> Response {
-    let response = respond(&app, &method, uri.path());
+    let response = respond(&app, &method, uri.path()).await;
     tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "answered");
     response
 }
 
-fn respond(app: &App, method: &Method, path: &str) -> Response {
+async fn respond(app: &App, method: &Method, path: &str) -> Response {
     let route = route(path, app.network);
     match *method {
         Method::GET | Method::HEAD => {}
@@ -56,10 +55,10 @@ fn respond(app: &App, method: &Method, path: &str) -> Response {
     match route {
         Route::Index => text(StatusCode::OK, INDEX),
         Route::Alive => text(StatusCode::OK, "ok\n"),
-        Route::Ready if app.latest.load().is_some() => text(StatusCode::OK, "ready\n"),
+        Route::Ready if app.desk.is_ready() => text(StatusCode::OK, "ready\n"),
         Route::Ready => not_yet(),
         Route::Status => status(app),
-        Route::Snapshot(ask) => app.latest.load().as_deref().map_or_else(not_yet, |latest| snapshot(latest, ask)),
+        Route::Snapshot(ask) => snapshot(app, ask).await,
         Route::NotANumber => text(
             StatusCode::BAD_REQUEST,
             "the last part must be the time of the last sync in unix seconds, or 0: a whole number, nothing else\n",
@@ -68,22 +67,15 @@ fn respond(app: &App, method: &Method, path: &str) -> Response {
     }
 }
 
-/// What a wallet gets that last synced at `ask.last_sync`. Every number gets the full snapshot: that is right
-/// whatever the wallet holds, and the place for deltas is here.
-fn bytes_for(latest: &Snapshot, ask: Ask) -> Bytes {
-    match ask.version {
-        Version::V1 => latest.v1.clone(),
-        Version::V2 => latest.v2.clone(),
-    }
-}
-
-fn snapshot(latest: &Snapshot, ask: Ask) -> Response {
-    whole(StatusCode::OK, "application/octet-stream", bytes_for(latest, ask))
+/// What a wallet gets that last synced at `ask.last_sync`.
+async fn snapshot(app: &App, ask: Ask) -> Response {
+    let bytes = app.desk.answer(ask.last_sync, ask.version, app.clock.now().secs()).await;
+    bytes.map_or_else(not_yet, |bytes| whole(StatusCode::OK, "application/octet-stream", bytes))
 }
 
 fn status(app: &App) -> Response {
     let mut status = app.status.status();
-    status.ready = app.latest.load().is_some();
+    status.ready = app.desk.is_ready();
     match serde_json::to_vec(&status) {
         Ok(json) => no_store(whole(StatusCode::OK, "application/json", json.into())),
         Err(error) => {

@@ -2,7 +2,7 @@
 //!
 //! Owns the routes, the answers' headers and the listening socket. Promises that every number is answered with a
 //! snapshot once there is one, that a length is always declared, and that a body never changes under way: it is a
-//! handle to immutable bytes, taken when the request came. Makes no snapshot and decides nothing about them.
+//! handle to immutable bytes. Makes no snapshot and decides nothing about them: that is the desk's.
 
 mod answer;
 mod path;
@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use bitcoin::Network;
 
-use crate::snapshot::Latest;
+use crate::gossip::Clock;
+use crate::snapshot::Desk;
 
 pub use path::{Ask, Route, route};
 pub use server::{bind, serve};
@@ -28,6 +29,7 @@ pub use status::{
 #[derive(Clone)]
 pub struct App {
     pub network: Network,
-    pub latest: Latest,
+    pub desk: Arc<Desk>,
+    pub clock: Arc<dyn Clock>,
     pub status: Arc<dyn StatusSource>,
 }

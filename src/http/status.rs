@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::gossip::UnixMs;
 use crate::journal::link::Role;
 use crate::journal::{Seq, Term};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{DeskStatus, Snapshot};
 
 /// Whoever can tell the state of the service.
 pub trait StatusSource: Send + Sync + 'static {
@@ -30,6 +30,8 @@ pub struct Status {
     /// Channels and nodes' details that the last snapshot lacks, because the official client read them otherwise than
     /// they are.
     pub left_out: u64,
+    /// What wallets get that come back.
+    pub deltas: DeskStatus,
     pub journal: JournalStatus,
     /// The remote archive; `None` where none is configured.
     pub archive: Option<ArchiveStatus>,

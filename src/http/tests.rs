@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bitcoin::Network;
@@ -15,9 +15,9 @@ use tokio::time::timeout;
 
 use super::server::{Limits, serve_within};
 use super::*;
-use crate::gossip::UnixMs;
+use crate::gossip::{SystemClock, UnixMs};
 use crate::journal::{Epoch, Graph, Rules, Seq};
-use crate::snapshot::{Counts, Snapshot};
+use crate::snapshot::{Bodies, Counts, Interval, LeftOut, Mode, Served, Snapshot};
 
 const PATIENT: Limits = Limits { connections: 16, head: Duration::from_secs(10), drain: Duration::from_secs(10) };
 
@@ -35,29 +35,41 @@ impl StatusSource for Quiet {
     }
 }
 
-fn a_snapshot(v1: impl Into<Bytes>, v2: impl Into<Bytes>) -> Arc<Snapshot> {
+/// The same bytes for whoever has nothing and for whoever comes back.
+fn a_snapshot(v1: impl Into<Bytes>, v2: impl Into<Bytes>) -> Snapshot {
     let rules = Rules { version: 1, graph: Graph::Routable };
     let epoch = Epoch { timestamp: 1_700_000_000, seq: Seq(9), rules };
-    Arc::new(Snapshot { epoch, counts: Counts::default(), v1: v1.into(), v2: v2.into() })
+    let full = Bodies { v1: v1.into(), v2: v2.into() };
+    let returning = full.clone();
+    Snapshot { epoch, counts: Counts::default(), full, returning, left_out: LeftOut::default() }
 }
 
 /// A server on a free port, and the means to stop it.
 struct Server {
     address: SocketAddr,
-    latest: Latest,
+    desk: Arc<Desk>,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
 }
 
 impl Server {
-    async fn start(limits: Limits, snapshot: Option<Arc<Snapshot>>) -> Self {
+    async fn start(limits: Limits, snapshot: Option<Snapshot>) -> Self {
         let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let latest: Latest = Arc::new(arc_swap::ArcSwapOption::new(snapshot));
-        let app = App { network: Network::Signet, latest: Arc::clone(&latest), status: Arc::new(Quiet) };
+        let desk = Arc::new(Desk::new(Network::Signet, Mode::Delta, Interval::default()));
+        let clock = Arc::new(SystemClock);
+        let app = App { network: Network::Signet, desk: Arc::clone(&desk), clock, status: Arc::new(Quiet) };
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(serve_within(limits, listener, app, async { drop(stopped.await) }));
-        Self { address, latest, stop, done }
+        let server = Self { address, desk, stop, done };
+        if let Some(snapshot) = snapshot {
+            server.publish(snapshot);
+        }
+        server
+    }
+
+    fn publish(&self, snapshot: Snapshot) {
+        self.desk.serve(Served::new(snapshot, Vec::new(), Weak::new()));
     }
 
     async fn serving() -> Self {
@@ -115,7 +127,7 @@ async fn every_shape_and_every_number_gets_a_snapshot() {
     for (path, body) in [
         ("/snapshot/0", "one"),
         ("/snapshot/v2/0", "two!"),
-        ("/v2/snapshot/1700000000", "two!"),
+        ("/v2/snapshot/1700000001", "two!"),
         ("/0.bin", "one"),
         ("/v2/0.bin", "two!"),
         ("/signet/snapshot/0", "one"),
@@ -199,7 +211,7 @@ async fn before_the_first_snapshot_wallets_are_told_when_to_ask_again() {
     assert_eq!(server.get("/healthz").await.status, 200);
     assert!(server.get("/status.json").await.text().contains("\"ready\":false"));
 
-    server.latest.store(Some(a_snapshot("first", "second")));
+    server.publish(a_snapshot("first", "second"));
     assert_eq!(server.get("/snapshot/0").await.text(), "first");
     assert_eq!(server.get("/readyz").await.status, 200);
 }
@@ -215,6 +227,10 @@ async fn the_status_has_the_fields_of_the_contract() {
         status,
         serde_json::json!({
             "version": "0.1.0", "network": "signet", "ready": true, "problem": null, "epoch": null, "left_out": 0,
+            "deltas": {
+                "snapshots": "delta", "known_epochs": 0, "oldest_epoch": null, "cached": 0, "cached_bytes": 0,
+                "computed": 0, "late": 0, "last": null,
+            },
             "journal": { "last_seq": 0 }, "archive": null,
             "peers": [{ "node_id": "", "address": "h:1", "state": "" }],
             "proofs": { "required": false, "pending": 0, "chain_height": null, "closing": 0 },
@@ -228,7 +244,7 @@ async fn the_status_has_the_fields_of_the_contract() {
 /// Bytes: more than the sockets' buffers hold, so that a client that does not read holds the answer up.
 const BIG: usize = 32 << 20;
 
-fn a_big_snapshot() -> Arc<Snapshot> {
+fn a_big_snapshot() -> Snapshot {
     a_snapshot((0..=250).collect::<Vec<u8>>().repeat(BIG / 251), "")
 }
 
@@ -244,10 +260,10 @@ async fn slow_client(server: &Server) -> TcpStream {
 #[tokio::test]
 async fn a_stop_lets_a_slow_reader_finish_and_a_new_snapshot_leaves_its_body_alone() {
     let big = a_big_snapshot();
-    let server = Server::start(PATIENT, Some(Arc::clone(&big))).await;
+    let server = Server::start(PATIENT, Some(big.clone())).await;
     let mut slow = slow_client(&server).await;
     let mut idle = TcpStream::connect(server.address).await.unwrap();
-    server.latest.store(Some(a_snapshot("new", "new")));
+    server.publish(a_snapshot("new", "new"));
     assert_eq!(server.get("/snapshot/0").await.text(), "new");
 
     server.stop.send(()).unwrap();
@@ -260,7 +276,7 @@ async fn a_stop_lets_a_slow_reader_finish_and_a_new_snapshot_leaves_its_body_alo
     assert!(!server.done.is_finished(), "waits for the slow reader");
 
     let answer = Answer::read(&mut slow).await.unwrap();
-    assert!(answer.body == big.v1, "the whole body, unchanged");
+    assert!(answer.body == big.full.v1, "the whole body, unchanged");
     timeout(Duration::from_secs(1), server.done).await.expect("ends when the last answer is taken").unwrap();
 }
 

@@ -156,8 +156,8 @@ impl Made {
             time: rfc_3339(snapshot.epoch.timestamp),
             channels: snapshot.counts.channels,
             nodes: snapshot.counts.nodes,
-            v1_bytes: snapshot.v1.len(),
-            v2_bytes: snapshot.v2.len(),
+            v1_bytes: snapshot.full.v1.len(),
+            v2_bytes: snapshot.full.v2.len(),
             left_out: left_out.channels.len() + left_out.nodes.len(),
         }
     }

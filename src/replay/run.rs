@@ -12,9 +12,10 @@ use super::report::INTERRUPTED;
 use super::score::{Score, Step};
 use super::stage::{Stage, Terms};
 use crate::gossip::check::Tally;
-use crate::history::{History, View};
+use crate::history::History;
 use crate::journal::{Draft, Event, Journal, Seq, SqliteJournal};
 use crate::recording::Script;
+use crate::snapshot::Matter;
 
 /// How many steps, or batches of drafts, may be under way between two threads.
 const AHEAD: usize = 4;
@@ -41,12 +42,12 @@ pub struct Outcome {
 }
 
 impl Run<'_> {
-    /// Runs all of it: entries into `journal`, the view of each epoch to `publish`, and how many messages are done to
+    /// Runs all of it: entries into `journal`, what is to be told of each epoch to `publish`, and how many messages are done to
     /// `progress`.
     pub fn run(
         self,
         journal: Option<SqliteJournal>,
-        publish: impl FnMut(View) -> anyhow::Result<()> + Send,
+        publish: impl FnMut(Matter) -> anyhow::Result<()> + Send,
         progress: impl Fn(u64) + Send,
     ) -> anyhow::Result<Outcome> {
         let Self { script, cuts, terms, names, stop } = self;
@@ -116,15 +117,15 @@ impl Ledger {
         Self { journal, last: Seq(0), history: History::new() }
     }
 
-    fn keep(mut self, drafts: &Receiver<Vec<Draft>>, views: &SyncSender<View>) -> anyhow::Result<()> {
+    fn keep(mut self, drafts: &Receiver<Vec<Draft>>, views: &SyncSender<Matter>) -> anyhow::Result<()> {
         while let Ok(drafts) = drafts.recv() {
             let first = self.number(&drafts)?;
             for (seq, draft) in (first.0..).map(Seq).zip(drafts) {
                 let is_epoch = matches!(draft.event, Event::Epoch { .. });
                 self.history.apply(&draft.numbered(seq));
-                let view = self.history.last_epoch().filter(|_| is_epoch).and_then(|epoch| self.history.view(epoch));
-                if let Some(view) = view
-                    && views.send(view).is_err()
+                let epoch = self.history.last_epoch().filter(|_| is_epoch);
+                if let Some(matter) = epoch.and_then(|epoch| Matter::of(&self.history, epoch))
+                    && views.send(matter).is_err()
                 {
                     return Ok(());
                 }

@@ -1,68 +1,86 @@
-//! The history's keeper: applies what the journal has committed, and hands on a view at every epoch.
+//! The history's keeper: applies what the journal has committed, and hands on what is to be told of every epoch.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{mpsc, watch};
 
 use super::state::State;
-use crate::history::{History, View};
+use crate::history::History;
 use crate::journal::{Entry, Epoch, Event, Rules};
-use crate::snapshot::{RULES_VERSION, USELESS_AFTER_S};
+use crate::snapshot::{Matter, RULES_VERSION, USELESS_AFTER_S, reachable};
 use crate::tasks::Tasks;
 
-/// The newest view that waits to be published. One that is not taken in time is overtaken by the next.
-pub(super) type NextView = Option<Arc<View>>;
+/// The newest epoch that waits to be published. One that is not taken in time is overtaken by the next.
+pub(super) type Next = Option<Arc<Matter>>;
 
-/// Starts the keeper, with the view of the newest epoch if its snapshot is not the published one (the service was
+/// The history, which its keeper writes and deltas are read from. What its keeper does between two looks of theirs takes
+/// moments, as they do.
+pub(super) type SharedHistory = Arc<RwLock<History>>;
+
+/// Starts the keeper, with the newest epoch if its snapshot is not the published one (the service was
 /// killed between the two). Ends when the journal does.
 ///
 /// Where epochs are cut `by` this collector, one that was cut by other rules is not published again: its own comes
 /// soon. Whoever follows publishes every epoch that this version knows how to cut, under the epoch's own rules.
 pub(super) fn start(
-    history: History,
+    history: SharedHistory,
     commits: mpsc::Receiver<Vec<Entry>>,
-    views: watch::Sender<NextView>,
+    next: watch::Sender<Next>,
     by: Option<Rules>,
     state: &Arc<State>,
     tasks: &Tasks,
 ) {
     // The published snapshot may be of a journal that was moved away: its timestamp must not come again either.
-    let published = state.latest().load().as_ref().map_or(0, |snapshot| snapshot.epoch.timestamp);
+    let published = state.published();
     state.epoch_was(published);
-    if let Some(last) = history.last_epoch().copied() {
+    let last = read(&history).last_epoch().copied();
+    if let Some(last) = last {
         state.epoch_was(last.timestamp);
+        if state.serves(&last) {
+            state.desk().resume(reachable(&last, read(&history).epochs()), Arc::downgrade(&history));
+        }
         let ours = by.is_none_or(|by| by == last.rules);
         if last.timestamp > published && ours && is_of_use(&last, state) {
-            views.send_replace(history.view(&last).map(Arc::new));
+            next.send_replace(Matter::of(&read(&history), &last).map(Arc::new));
         }
     }
     let state = Arc::clone(state);
     tasks.spawn_blocking("the history", move || {
-        curate(history, commits, &views, &state);
+        curate(&history, commits, &next, &state);
         Ok(())
     });
 }
 
 fn curate(
-    mut history: History,
+    history: &RwLock<History>,
     mut commits: mpsc::Receiver<Vec<Entry>>,
-    views: &watch::Sender<NextView>,
+    next: &watch::Sender<Next>,
     state: &State,
 ) {
     while let Some(entries) = commits.blocking_recv() {
-        for entry in entries {
-            history.apply(&entry);
-            if let Event::Epoch { timestamp, .. } = entry.event {
-                state.epoch_was(timestamp);
+        for until_epoch in entries.chunk_by(|before, _| !matches!(before.event, Event::Epoch { .. })) {
+            apply(history, until_epoch);
+            if let Some(Entry { event: Event::Epoch { timestamp, .. }, .. }) = until_epoch.last() {
+                state.epoch_was(*timestamp);
+                let history = read(history);
                 // A copied one may be older than what is served, where another collector's clock is behind.
-                let published = state.latest().load().as_ref().map_or(0, |snapshot| snapshot.epoch.timestamp);
-                let useful = history.last_epoch().filter(|epoch| is_of_use(epoch, state) && timestamp > published);
-                if let Some(view) = useful.and_then(|epoch| history.view(epoch)) {
-                    views.send_replace(Some(Arc::new(view)));
+                let newer = *timestamp > state.published();
+                let useful = history.last_epoch().filter(|epoch| is_of_use(epoch, state) && newer);
+                if let Some(matter) = useful.and_then(|epoch| Matter::of(&history, epoch)) {
+                    next.send_replace(Some(Arc::new(matter)));
                 }
             }
         }
     }
+}
+
+fn apply(history: &RwLock<History>, entries: &[Entry]) {
+    let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
+    entries.iter().for_each(|entry| history.apply(entry));
+}
+
+fn read(history: &RwLock<History>) -> std::sync::RwLockReadGuard<'_, History> {
+    history.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether wallets still apply this epoch's snapshot, and this version knows how to cut it.

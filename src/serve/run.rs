@@ -1,7 +1,7 @@
 //! One run of the service, on a journal that is settled: from reading it until the stop, or until another collector
 //! has taken the archive over.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -77,11 +77,14 @@ impl Run {
         let (writer, drafts, commits) = Writer::spawn(Box::new(journal), Default::default())?;
         state.journal_is(writer.status());
 
-        let (views, next_view) = watch::channel(None);
-        publisher::start(next_view, folder.clone(), config.network, Arc::clone(state), &back);
         let Remembered { history, checker, last_sync, last_message } = remembered;
+        let history = Arc::new(RwLock::new(history));
+        let (next, matters) = watch::channel(None);
+        let for_deltas = Arc::downgrade(&history);
+        publisher::start(matters, for_deltas, folder.clone(), config.network, Arc::clone(state), &back);
+        state.desk().cut_at(identity.epoch_offset_s);
         let cut_by = (role == Role::Writer).then(|| snapshot::rules(config.graph));
-        curator::start(history, commits, views, cut_by, state, &back);
+        curator::start(history, commits, next, cut_by, state, &back);
         scheduler::start_retention(writer.retainer(), config.retention, state, &front);
 
         let collector = match role {
@@ -161,6 +164,7 @@ async fn until(unsettled: Option<oneshot::Receiver<Option<Seq>>>) -> Option<Seq>
 fn start_cutting(house: &House, drafts: mpsc::Sender<Draft>, epoch_offset_s: u32, tasks: &Tasks) {
     let House { config, clock, state, .. } = house;
     let schedule = Schedule::new(config.interval, epoch_offset_s);
+    state.desk().cut_at(epoch_offset_s);
     scheduler::start(schedule, drafts, snapshot::rules(config.graph), state, Arc::clone(clock), tasks);
 }
 

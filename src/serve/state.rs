@@ -16,8 +16,8 @@ use crate::http::{
     ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
 };
 use crate::journal::link::{Health, Role};
-use crate::journal::{Seq, writer};
-use crate::snapshot::{Blocked, Circumstances, Decision, Interval, Latest};
+use crate::journal::{Epoch, Seq, writer};
+use crate::snapshot::{Blocked, Circumstances, Decision, Desk, Interval};
 
 mod problem;
 
@@ -29,7 +29,7 @@ pub(super) struct State {
     /// How long the archive's writer may be silent.
     lease: Duration,
     clock: Arc<dyn Clock>,
-    latest: Latest,
+    desk: Arc<Desk>,
     collector: ArcSwapOption<Collector>,
     journal: ArcSwapOption<watch::Receiver<writer::Status>>,
     archive: ArcSwapOption<watch::Receiver<Health>>,
@@ -50,14 +50,14 @@ struct Told {
 }
 
 impl State {
-    pub fn new(config: &Config, latest: Latest, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(config: &Config, desk: Arc<Desk>, clock: Arc<dyn Clock>) -> Self {
         Self {
             network: config.network,
             interval: config.interval,
             proofs: config.bitcoind.rest_url.is_some(),
             lease: config.database.as_ref().map(|database| database.lease).unwrap_or_default(),
             clock,
-            latest,
+            desk,
             collector: ArcSwapOption::empty(),
             journal: ArcSwapOption::empty(),
             archive: ArcSwapOption::empty(),
@@ -72,8 +72,18 @@ impl State {
         self.network
     }
 
-    pub fn latest(&self) -> Latest {
-        Arc::clone(&self.latest)
+    pub fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
+    }
+
+    /// Whether this epoch's snapshot is served.
+    pub fn serves(&self, epoch: &Epoch) -> bool {
+        self.desk.latest().as_ref().is_some_and(|served| served.snapshot.epoch == *epoch)
+    }
+
+    /// The time of the epoch whose snapshot is served; 0 before the first.
+    pub fn published(&self) -> u32 {
+        self.desk.latest().as_ref().map_or(0, |served| served.snapshot.epoch.timestamp)
     }
 
     pub fn clock(&self) -> Arc<dyn Clock> {
@@ -182,15 +192,17 @@ impl StatusSource for State {
         let now = self.clock.now();
         let collector = self.collector_status();
         let prover = self.collector.load().as_ref().and_then(|collector| collector.prover());
-        let latest = self.latest.load_full();
+        let latest = self.desk.latest();
+        let served = latest.as_deref();
         let (health, journal) = (self.health(), self.journal_status());
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             network: self.network.to_string(),
-            ready: latest.is_some(),
+            ready: served.is_some(),
             problem: self.problem(&collector, prover.as_ref(), health.as_ref(), now),
-            epoch: latest.map(|snapshot| EpochStatus::of(&snapshot, now)),
+            epoch: served.map(|served| EpochStatus::of(&served.snapshot, now)),
             left_out: self.left_out.load(Ordering::Relaxed),
+            deltas: self.desk.status(),
             archive: health.map(|health| archive_status(&health, journal.last_seq, now)),
             journal: JournalStatus { last_seq: journal.last_seq },
             peers: self.peers(),

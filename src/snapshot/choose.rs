@@ -3,7 +3,7 @@
 use crate::journal::Epoch;
 
 use super::Interval;
-use super::delta::{REACH_S, SERVED_FOR_S};
+use super::delta::{REACH_S, SERVED_FOR_S, WHOLE_FOR_S};
 
 /// What a wallet gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +19,8 @@ pub enum Choice {
 }
 
 /// What a wallet gets that names a known epoch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// What has changed since.
     #[default]
@@ -58,12 +59,15 @@ pub fn reachable<'a>(epoch: &Epoch, known: impl IntoIterator<Item = &'a Epoch>) 
 /// unix seconds.
 pub fn choose(last_sync: u64, epoch: u32, since: &[u32], grid: Grid, now_s: u32, mode: Mode) -> Choice {
     let Ok(last_sync) = u32::try_from(last_sync) else { return Choice::Returning };
-    match last_sync {
-        0 => Choice::Full,
-        timestamp if timestamp == epoch || grid.is_just_ahead(timestamp, epoch) => Choice::Nothing { timestamp },
-        _ if mode == Mode::Full || now_s.saturating_sub(epoch) > SERVED_FOR_S => Choice::Returning,
-        known if since.binary_search(&known).is_ok() => Choice::Delta { since: known },
-        _ => Choice::Returning,
+    let age_s = now_s.saturating_sub(epoch);
+    let is_up_to_date = || last_sync == epoch || grid.is_just_ahead(last_sync, epoch);
+    match mode {
+        _ if last_sync == 0 => Choice::Full,
+        _ if age_s <= WHOLE_FOR_S && is_up_to_date() => Choice::Nothing { timestamp: last_sync },
+        Mode::Delta if age_s <= SERVED_FOR_S && since.binary_search(&last_sync).is_ok() => {
+            Choice::Delta { since: last_sync }
+        }
+        Mode::Delta | Mode::Full => Choice::Returning,
     }
 }
 

@@ -1,18 +1,43 @@
-//! From a view to a snapshot that official clients accept.
+//! From a view to snapshots that official clients accept.
 
 use bitcoin::Network;
 use bitcoin::constants::ChainHash;
 use bytes::Bytes;
 
-use super::encode::{TooLarge, encode_full};
+use super::contents::Contents;
+use super::encode::{TooLarge, encode};
 use super::verify::{Differences, Rejected, differences};
-use super::{Counts, Snapshot, Version};
-use crate::history::View;
+use super::{Bodies, Counts, LeftOut, Snapshot, Version};
+use crate::gossip::ShortChannelId;
+use crate::history::{History, View};
+use crate::journal::Epoch;
 
 /// Of the channels, at most one in this many (rounded up) may be left out of a snapshot.
 const LEAVE_OUT_ONE_IN: usize = 100;
 /// A client that refuses a snapshot whole names one bad channel at a time, so look again, but not for ever.
 const ROUNDS: usize = 4;
+
+/// How long a wallet may keep what no view shows any more: the client forgets it seven days after it was last told of it,
+/// which is a day after a delta's epoch at most.
+const LATELY_S: u32 = 8 * 24 * 3600;
+
+/// What snapshots are made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Matter {
+    pub view: View,
+    /// The channels that wallets may hold though the view does not show them, in ascending order.
+    pub departed: Vec<ShortChannelId>,
+    /// The times of the epochs with which a delta can begin, in ascending order.
+    pub since: Vec<u32>,
+}
+
+impl Matter {
+    /// Of a known epoch.
+    pub fn of(history: &History, epoch: &Epoch) -> Option<Self> {
+        let (view, departed) = (history.view(epoch)?, history.departed(epoch, LATELY_S)?);
+        Some(Self { view, departed, since: super::reachable(epoch, history.epochs()) })
+    }
+}
 
 /// A snapshot, and what it lacks because the official client would not take it.
 #[derive(Clone, Debug)]
@@ -35,28 +60,36 @@ pub enum CutError {
     TooDifferent { channels: usize, of: usize, nodes: usize },
 }
 
-/// Encodes a view in both versions and lets the official client check both; channels that it reads otherwise are
-/// left out, and so are the details of such nodes. `now_s` is the system's time in unix seconds (see
-/// [`differences`]).
-pub fn cut(mut view: View, network: Network, now_s: u32) -> Result<Cut, CutError> {
+/// Encodes a view, with what has departed from it and without, in both versions, and lets the official client check
+/// them; channels that it reads otherwise are left out, and so are the details of such nodes. `before` is what the last
+/// snapshot lacks, `now_s` the system's time in unix seconds (see [`differences`]).
+pub fn cut(matter: Matter, before: &LeftOut, network: Network, now_s: u32) -> Result<Cut, CutError> {
+    let Matter { mut view, mut departed, .. } = matter;
     let of = view.channels.len();
     let mut left_out = Differences::default();
     let mut rejected = None;
     for _ in 0..ROUNDS {
-        let encode = |version| encode(&view, version, network);
-        let (v1, v2) = rayon::join(|| encode(Version::V1), || encode(Version::V2));
-        let (v1, v2) = (v1?, v2?);
-        // One after the other: the client's copy of the network takes about as much memory as all the rest of the service.
+        let full = Contents::full(&view);
+        let returning = full.clone().with_departed(&departed);
+        let (full, returning) = rayon::join(|| bodies(&full, network), || bodies(&returning, network));
+        let (full, returning) = (full?, returning?);
+        // One after the other: the client's copy of the network takes about as much memory as all the rest of the
+        // service. Version 1 of the last adds nothing: its updates are those of version 2, all else is the first's.
         let mut wrong = Differences::default();
-        for (version, bytes) in [(Version::V1, &v1), (Version::V2, &v2)] {
+        for (version, bytes) in [(Version::V1, &full.v1), (Version::V2, &full.v2), (Version::V2, &returning.v2)] {
             let checked = differences(&view, bytes, version, network, now_s);
             wrong.merge(what_is_wrong(checked, &mut rejected)?);
         }
         if wrong.is_empty() {
-            let snapshot = Snapshot { epoch: view.epoch, counts: count(&view), v1, v2 };
+            let timestamp = view.epoch.timestamp;
+            let lately = before.next(&left_out, timestamp, timestamp.saturating_sub(LATELY_S));
+            let (epoch, counts) = (view.epoch, count(&view));
+            let snapshot = Snapshot { epoch, counts, full, returning, left_out: lately };
             return Ok(Cut { snapshot, left_out });
         }
         leave_out(&mut view, &wrong);
+        departed.extend(&wrong.channels);
+        departed.sort_unstable();
         left_out.merge(wrong);
         if left_out.channels.len() > of.div_ceil(LEAVE_OUT_ONE_IN) || view.channels.is_empty() {
             break;
@@ -82,10 +115,14 @@ fn what_is_wrong(
     }
 }
 
-fn encode(view: &View, version: Version, network: Network) -> Result<Bytes, TooLarge> {
-    let mut bytes = encode_full(view, ChainHash::using_genesis_block_const(network), version)?;
-    bytes.shrink_to_fit();
-    Ok(bytes.into())
+fn bodies(contents: &Contents, network: Network) -> Result<Bodies, TooLarge> {
+    let encode = |version| {
+        let mut bytes = encode(contents, ChainHash::using_genesis_block_const(network), version)?;
+        bytes.shrink_to_fit();
+        Ok(Bytes::from(bytes))
+    };
+    let (v1, v2) = rayon::join(|| encode(Version::V1), || encode(Version::V2));
+    Ok(Bodies { v1: v1?, v2: v2? })
 }
 
 fn count(view: &View) -> Counts {

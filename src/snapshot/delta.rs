@@ -8,13 +8,15 @@
 use crate::gossip::{Direction, ShortChannelId};
 use crate::history::{Passage, Span};
 
+use super::LeftOut;
 use super::contents::{Contents, ToldChannel, ToldNode, ToldUpdate, What};
 
 const DAY_S: u32 = 24 * 3600;
 
-/// Each channel is mentioned at least this often. Longer cycles make short deltas smaller, and longer ones larger:
-/// after `REACH_S` less a cycle, some channels must be announced again.
-const REMIND_EVERY_S: u32 = 5 * DAY_S;
+/// Each channel is mentioned at least this often. Longer cycles make short deltas smaller, and longer ones larger: after
+/// [`REACH_S`] less a cycle, some channels must be announced again. Three days take fewest bytes for deltas over one, two
+/// and three days together (ARCHITECTURE has the figures).
+const REMIND_EVERY_S: u32 = 3 * DAY_S;
 /// How often it is announced anew, for wallets that have lost it by themselves: a multiple of the cycle.
 const RENEW_EVERY_S: u32 = 30 * DAY_S;
 
@@ -24,16 +26,21 @@ pub const REACH_S: u32 = 6 * DAY_S;
 /// still has it then.
 pub const SERVED_FOR_S: u32 = DAY_S;
 
+/// For so long after an epoch a wallet that was told of it has forgotten nothing: every channel was mentioned within the
+/// cycle before, and the client forgets what was mentioned more than seven days ago.
+pub const WHOLE_FOR_S: u32 = 7 * DAY_S - REMIND_EVERY_S;
+
 /// What to tell a wallet that was last told of the span's first epoch, so that it has the last one's view. The two are
-/// less than [`REACH_S`] apart.
-pub fn delta(span: &Span<'_>) -> Contents {
-    let mut delta = Delta::new(span);
-    span.visit(|passage| delta.channel(&passage));
+/// less than [`REACH_S`] apart. `left_out` is what the last one's snapshot lacks, or earlier ones did.
+pub fn delta(span: &Span<'_>, left_out: &LeftOut) -> Contents {
+    let mut delta = Delta::new(span, left_out);
+    span.visit(|passage| delta.channel(passage));
     delta.finish()
 }
 
 struct Delta<'a> {
     span: &'a Span<'a>,
+    left_out: &'a LeftOut,
     /// The first epoch's time, and the last one's.
     since: u32,
     until: u32,
@@ -57,13 +64,18 @@ struct Node {
 }
 
 impl<'a> Delta<'a> {
-    fn new(span: &'a Span<'a>) -> Self {
+    fn new(span: &'a Span<'a>, left_out: &'a LeftOut) -> Self {
         let (since, until) = (span.from().timestamp, span.to().timestamp);
         let nodes = vec![Node::default(); span.nodes()];
-        Self { span, since, until, nodes, channels: Vec::new(), updates: Vec::new() }
+        Self { span, left_out, since, until, nodes, channels: Vec::new(), updates: Vec::new() }
     }
 
-    fn channel(&mut self, passage: &Passage<'_>) {
+    fn channel(&mut self, mut passage: Passage<'_>) {
+        if let Some(last) = self.left_out.channel(passage.scid) {
+            passage.before &= last < self.since;
+            passage.throughout = false;
+            passage.now = passage.now.filter(|_| last < self.until);
+        }
         // The only mention of both directions that every wallet at `since` has had for certain.
         let reminded = Phase::of(passage.scid).last(REMIND_EVERY_S, self.since);
         let sure = passage.before && reminded > i64::from(self.until) - i64::from(REACH_S);
@@ -79,7 +91,7 @@ impl<'a> Delta<'a> {
             node.renewed |= renewed;
         });
         if !sure || renewed {
-            self.announce(passage);
+            self.announce(&passage);
         }
         let whole = !sure || renewed || !passage.throughout;
         for (direction, policy) in Direction::BOTH.into_iter().zip(policies) {
@@ -111,8 +123,10 @@ impl<'a> Delta<'a> {
     fn finish(mut self) -> Contents {
         let mut told: Vec<(u32, ToldNode)> = Vec::new();
         for (number, node) in (0..).zip(&self.nodes).filter(|(_, node)| node.shown) {
-            let passage = self.span.node(number);
-            let all = !node.sure || node.renewed;
+            let mut passage = self.span.node(number);
+            let left_out = self.left_out.node(&passage.id);
+            passage.details = passage.details.filter(|_| left_out.is_none_or(|last| last < self.until));
+            let all = !node.sure || node.renewed || left_out.is_some_and(|last| last >= self.since);
             let details = ToldNode {
                 id: passage.id,
                 features: passage.details.clone().filter(|_| all || passage.features_changed),

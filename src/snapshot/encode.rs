@@ -38,7 +38,7 @@ pub(super) const UPDATES_AT_MOST: usize = 600_000;
 const BYTES_AT_MOST: usize = 15 << 20;
 
 /// The versions of the format.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Version {
     /// No capacities and no node details.
     V1 = 1,

@@ -9,24 +9,25 @@ mod contents;
 mod cut;
 pub mod decode;
 mod delta;
+mod desk;
 mod encode;
+mod left_out;
 mod publish;
 mod schedule;
 #[cfg(test)]
 pub(crate) mod testing;
 mod verify;
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 pub use choose::{Choice, Grid, Mode, choose, reachable};
 pub use contents::{Breakdown, Contents, ToldChannel, ToldNode, ToldUpdate, What};
-pub use cut::{Cut, CutError, cut};
+pub use cut::{Cut, CutError, Matter, cut};
 pub use decode::{Decoded, Undecodable, decode};
 pub use delta::{REACH_S, SERVED_FOR_S, delta};
+pub use desk::{Desk, DeskStatus, Made, Served};
 pub use encode::{TooLarge, Version, encode, encode_full};
+pub use left_out::LeftOut;
 pub use publish::Folder;
 pub use schedule::{Blocked, Circumstances, Decision, Interval, Schedule};
 pub use verify::{Differences, Rejected, differences};
@@ -46,18 +47,35 @@ pub fn rules(graph: Graph) -> Rules {
     Rules { version: RULES_VERSION, graph }
 }
 
-/// The latest published snapshot; empty before the first. Whoever reads it keeps what it got, whatever comes next.
-pub type Latest = Arc<ArcSwapOption<Snapshot>>;
-
-/// The full snapshot of one epoch, in both versions of the format: what wallets fetch.
+/// The snapshots of one epoch that are made when it is cut: what wallets fetch to which there is no shorter answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
     pub epoch: Epoch,
     pub counts: Counts,
+    /// All of the view, for a wallet that has nothing.
+    pub full: Bodies,
+    /// The same and that all is gone that left the view of late, for a wallet that may have anything.
+    pub returning: Bodies,
+    pub left_out: LeftOut,
+}
+
+/// One snapshot in both versions of the format.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bodies {
     /// RGS version 1: no capacities, no node details.
     pub v1: Bytes,
     /// RGS version 2.
     pub v2: Bytes,
+}
+
+impl Bodies {
+    /// A handle on the bytes of a version.
+    pub fn of(&self, version: Version) -> Bytes {
+        match version {
+            Version::V1 => self.v1.clone(),
+            Version::V2 => self.v2.clone(),
+        }
+    }
 }
 
 /// How much of the network a snapshot holds.

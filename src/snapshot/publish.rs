@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `<timestamp>/snapshot/0` | RGS v1 |
 //! | `<timestamp>/snapshot/v2/0`, `<timestamp>/v2/snapshot/0` | RGS v2, one file under two names |
+//! | `<timestamp>/snapshot/returning` | RGS v1 for wallets that come back: an answer to every timestamp but 0 |
+//! | `<timestamp>/snapshot/v2/returning`, `<timestamp>/v2/snapshot/returning` | RGS v2, the same |
 //! | `<timestamp>/epoch.json` | what the files hold, and their checksums |
 //! | `current` | a symbolic link to the newest of these folders |
 //!
@@ -23,12 +25,16 @@ use bitcoin::hashes::{Hash, sha256};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Snapshot, Version};
+use super::{Bodies, Counts, LeftOut, Snapshot, Version};
 use crate::journal::{Epoch, Graph, Rules, Seq};
 
-const V1: &str = "snapshot/0";
-const V2: &str = "snapshot/v2/0";
-const V2_AGAIN: &str = "v2/snapshot/0";
+/// The folders of version 1 and of version 2, and the other name of the latter.
+const V1: &str = "snapshot";
+const V2: &str = "snapshot/v2";
+const V2_AGAIN: &str = "v2/snapshot";
+/// The names of the files in them.
+const FULL: &str = "0";
+const RETURNING: &str = "returning";
 const EPOCH: &str = "epoch.json";
 const CURRENT: &str = "current";
 /// Marks what is not finished; removed at the next publication.
@@ -57,8 +63,22 @@ struct Manifest {
     rules_version: u16,
     graph: Graph,
     counts: Counts,
+    full: Sums,
+    returning: Sums,
+    left_out: LeftOut,
+}
+
+/// Of both versions.
+#[derive(Serialize, Deserialize)]
+struct Sums {
     v1: Sum,
     v2: Sum,
+}
+
+impl Sums {
+    fn of(bodies: &Bodies) -> Self {
+        Self { v1: Sum::of(&bodies.v1), v2: Sum::of(&bodies.v2) }
+    }
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
@@ -130,13 +150,16 @@ impl Folder {
     }
 
     fn write(&self, folder: &Path, snapshot: &Snapshot) -> anyhow::Result<()> {
-        for inner in ["snapshot/v2", "v2/snapshot"] {
+        for inner in [V2, V2_AGAIN] {
             fs::create_dir_all(folder.join(inner))?;
         }
-        write(&folder.join(V1), &snapshot.v1)?;
-        write(&folder.join(V2), &snapshot.v2)?;
-        if fs::hard_link(folder.join(V2), folder.join(V2_AGAIN)).is_err() {
-            write(&folder.join(V2_AGAIN), &snapshot.v2)?; // a file system without hard links
+        for (name, bodies) in [(FULL, &snapshot.full), (RETURNING, &snapshot.returning)] {
+            let [v1, v2, v2_again] = [V1, V2, V2_AGAIN].map(|inner| folder.join(inner).join(name));
+            write(&v1, &bodies.v1)?;
+            write(&v2, &bodies.v2)?;
+            if fs::hard_link(&v2, &v2_again).is_err() {
+                write(&v2_again, &bodies.v2)?; // a file system without hard links
+            }
         }
         let epoch = snapshot.epoch;
         let manifest = Manifest {
@@ -146,11 +169,12 @@ impl Folder {
             rules_version: epoch.rules.version,
             graph: epoch.rules.graph,
             counts: snapshot.counts,
-            v1: Sum::of(&snapshot.v1),
-            v2: Sum::of(&snapshot.v2),
+            full: Sums::of(&snapshot.full),
+            returning: Sums::of(&snapshot.returning),
+            left_out: snapshot.left_out.clone(),
         };
         write(&folder.join(EPOCH), &serde_json::to_vec_pretty(&manifest)?)?;
-        for inner in ["snapshot/v2", "snapshot", "v2/snapshot", "v2", ""] {
+        for inner in [V2, V1, V2_AGAIN, "v2", ""] {
             sync(&folder.join(inner))?;
         }
         Ok(())
@@ -201,11 +225,20 @@ impl Folder {
         ensure!(manifest.network == self.network, "it is of the network {}", manifest.network);
         let age_s = now_s.saturating_sub(manifest.timestamp);
         ensure!(age_s <= super::USELESS_AFTER_S, "it is {} days old, which wallets no longer apply", age_s / 86_400);
-        let v1 = self.read(&folder.join(V1), &manifest, &manifest.v1, Version::V1).context(V1)?;
-        let v2 = self.read(&folder.join(V2), &manifest, &manifest.v2, Version::V2).context(V2)?;
+        let full = self.read_both(&folder, FULL, &manifest, &manifest.full)?;
+        let returning = self.read_both(&folder, RETURNING, &manifest, &manifest.returning)?;
         let rules = Rules { version: manifest.rules_version, graph: manifest.graph };
         let epoch = Epoch { timestamp: manifest.timestamp, seq: Seq(manifest.seq), rules };
-        Ok(Some(Snapshot { epoch, counts: manifest.counts, v1, v2 }))
+        let (counts, left_out) = (manifest.counts, manifest.left_out);
+        Ok(Some(Snapshot { epoch, counts, full, returning, left_out }))
+    }
+
+    fn read_both(&self, folder: &Path, name: &str, manifest: &Manifest, sums: &Sums) -> anyhow::Result<Bodies> {
+        let read = |inner: &str, sum: &Sum, version| {
+            let path = folder.join(inner).join(name);
+            self.read(&path, manifest, sum, version).with_context(|| format!("{inner}/{name}"))
+        };
+        Ok(Bodies { v1: read(V1, &sums.v1, Version::V1)?, v2: read(V2, &sums.v2, Version::V2)? })
     }
 
     fn read(&self, path: &Path, manifest: &Manifest, sum: &Sum, version: Version) -> anyhow::Result<Bytes> {

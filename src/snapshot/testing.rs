@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
-use super::rules;
+use super::{Matter, rules};
 use crate::gossip::{NodeDetails, NodeId, Policy, ShortChannelId};
 use crate::history::{View, ViewChannel, ViewNode};
 use crate::journal::{Epoch, Graph, Seq};
@@ -34,6 +34,11 @@ pub fn now_s() -> u32 {
 pub fn view(nodes: Vec<ViewNode>, channels: Vec<ViewChannel>) -> View {
     let epoch = Epoch { timestamp: 1_600_000_003, seq: Seq(7), rules: rules(Graph::Routable) };
     View { epoch, nodes, channels }
+}
+
+/// An epoch of which nothing is known but its view.
+pub fn alone(view: View) -> Matter {
+    Matter { view, departed: Vec::new(), since: Vec::new() }
 }
 
 /// The `n`th node; ids ascend.

@@ -11,7 +11,7 @@ use rgsd::gossip::{ChannelAnnouncement, ChannelUpdate, Clock, Closing, Direction
 use rgsd::history::History;
 use rgsd::journal::{Draft, Event, Graph, Journal, Seq, SqliteJournal};
 use rgsd::recording::{self, Body, Content, Damage, Found, Source};
-use rgsd::snapshot::{self, Version};
+use rgsd::snapshot::{self, LeftOut, Matter, Version};
 use rgsd::synth::{Behaviour, PeerHandle};
 
 use crate::gossmap::told_by_their_reader;
@@ -134,9 +134,10 @@ fn journaled(world: &World, drafts: &[Draft]) -> Vec<(u32, [Vec<u8>; 2])> {
     for (draft, seq) in drafts.iter().zip(first.0..) {
         history.apply(&draft.clone().numbered(Seq(seq)));
         if let Event::Epoch { timestamp, .. } = draft.event {
-            let view = history.last_epoch().and_then(|epoch| history.view(epoch)).expect("the epoch's view");
-            let snapshot = snapshot::cut(view, network, world.now_s()).expect("a snapshot").snapshot;
-            epochs.push((timestamp, [snapshot.v1.to_vec(), snapshot.v2.to_vec()]));
+            let matter = history.last_epoch().and_then(|epoch| Matter::of(&history, epoch)).expect("just cut");
+            let cut = snapshot::cut(matter, &LeftOut::default(), network, world.now_s()).expect("a snapshot");
+            let full = cut.snapshot.full;
+            epochs.push((timestamp, [full.v1.to_vec(), full.v2.to_vec()]));
         }
     }
     epochs

@@ -64,7 +64,7 @@ impl State {
         }
         let overdue = self.interval.as_duration() + LATE_AFTER;
         let age = |epoch: u32| now.since(UnixMs(u64::from(epoch) * 1000));
-        let late = self.latest.load().as_ref().is_some_and(|snapshot| age(snapshot.epoch.timestamp) > overdue);
+        let late = self.desk.latest().as_ref().is_some_and(|served| age(served.snapshot.epoch.timestamp) > overdue);
         late.then(|| "the snapshot is older than the interval: the machine may be too slow for it".into())
     }
 
@@ -84,7 +84,7 @@ impl State {
 
     fn problem_of_the_archive(&self, health: &Health) -> Option<String> {
         let Some(trouble) = &health.trouble else {
-            let empty = health.role != Role::Writer && self.latest.load().is_none();
+            let empty = health.role != Role::Writer && !self.desk.is_ready();
             let empty = empty.then(|| "waiting for an epoch in the archive that is of use to wallets".to_owned());
             return self.problem_of_the_writer_elsewhere(health).or(empty);
         };

@@ -57,8 +57,16 @@ fn what_is_a_day_old_is_no_end_of_a_delta() {
     let at = |now_s| choose(known[0].into(), EPOCH, &known, grid(HOUR_S, 17), now_s, Mode::Delta);
     assert_eq!(at(EPOCH + DAY_S), Choice::Delta { since: known[0] });
     assert_eq!(at(EPOCH + DAY_S + 1), Choice::Returning);
-    let current = choose(EPOCH.into(), EPOCH, &known, grid(HOUR_S, 17), EPOCH + 3 * DAY_S, Mode::Delta);
-    assert_eq!(current, Choice::Nothing { timestamp: EPOCH });
+    // Where none is cut any more, wallets begin to forget.
+    for (timestamp, days, choice) in [
+        (EPOCH, 3, Choice::Nothing { timestamp: EPOCH }),
+        (EPOCH + HOUR_S, 3, Choice::Nothing { timestamp: EPOCH + HOUR_S }),
+        (EPOCH, 5, Choice::Returning),
+        (EPOCH + HOUR_S, 5, Choice::Returning),
+    ] {
+        let now_s = EPOCH + days * DAY_S;
+        assert_eq!(choose(timestamp.into(), EPOCH, &known, grid(HOUR_S, 17), now_s, Mode::Delta), choice);
+    }
 }
 
 #[test]

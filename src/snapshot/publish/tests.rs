@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 
-use super::super::cut;
 use super::super::testing::*;
+use super::super::{Matter, cut};
 use super::*;
+use crate::gossip::ShortChannelId;
 
 const NETWORK: Network = Network::Regtest;
 const T: u32 = 1_770_000_003;
@@ -14,7 +15,9 @@ const T: u32 = 1_770_000_003;
 fn snapshot(timestamp: u32, nodes: u32) -> Snapshot {
     let mut view = chain_of(nodes);
     view.epoch.timestamp = timestamp;
-    cut(view, NETWORK, now_s()).expect("a snapshot").snapshot
+    let departed = vec![ShortChannelId(u64::from(nodes) << 41)];
+    let matter = Matter { departed, ..alone(view) };
+    cut(matter, &LeftOut::default(), NETWORK, now_s()).expect("a snapshot").snapshot
 }
 
 fn folder() -> (TempDir, Folder) {
@@ -40,10 +43,11 @@ fn what_is_published_is_read_back() {
         folder.publish(&snapshot).expect("published");
         assert_eq!(folder.load(T + 60).as_ref(), Some(&snapshot));
         let read = |name: &str| fs::read(folder.path.join(CURRENT).join(name)).expect("a file");
-        assert_eq!(
-            (read(V1), read(V2), read(V2_AGAIN)),
-            (snapshot.v1.into(), snapshot.v2.clone().into(), snapshot.v2.into())
-        );
+        for (name, bodies) in [(FULL, snapshot.full), (RETURNING, snapshot.returning)] {
+            assert_eq!(read(&format!("{V1}/{name}")), bodies.v1);
+            assert_eq!(read(&format!("{V2}/{name}")), bodies.v2);
+            assert_eq!(read(&format!("{V2_AGAIN}/{name}")), bodies.v2);
+        }
     }
 }
 
@@ -65,7 +69,7 @@ fn another_network_is_passed_over() {
 
 #[test]
 fn every_damage_is_noticed_and_healed_by_the_next_epoch() {
-    for file in [V1, V2, EPOCH] {
+    for file in ["snapshot/0", "snapshot/v2/0", "snapshot/returning", "snapshot/v2/returning", EPOCH] {
         for damage in [|bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2), |bytes: &mut Vec<u8>| bytes[9] ^= 1] {
             let (_dir, folder) = folder();
             folder.publish(&snapshot(T, 3)).expect("published");
@@ -161,9 +165,12 @@ fn a_reader_never_sees_a_torn_or_missing_snapshot() {
                 let inside = fs::canonicalize(folder.path.join(CURRENT)).expect("current");
                 let manifest: Manifest =
                     serde_json::from_slice(&fs::read(inside.join(EPOCH)).expect("a manifest")).expect("whole");
-                for (name, sum) in [(V1, &manifest.v1), (V2, &manifest.v2), (V2_AGAIN, &manifest.v2)] {
-                    assert!(Sum::of(&fs::read(inside.join(name)).expect("a file")) == *sum);
-                    assert!(!fs::read(folder.path.join(CURRENT).join(name)).expect("a file").is_empty());
+                for (name, sums) in [(FULL, &manifest.full), (RETURNING, &manifest.returning)] {
+                    for (folders, sum) in [(V1, &sums.v1), (V2, &sums.v2), (V2_AGAIN, &sums.v2)] {
+                        let file = Path::new(folders).join(name);
+                        assert!(Sum::of(&fs::read(inside.join(&file)).expect("a file")) == *sum);
+                        assert!(!fs::read(folder.path.join(CURRENT).join(&file)).expect("a file").is_empty());
+                    }
                 }
                 seen += 1;
             }

@@ -1,0 +1,238 @@
+//! The desk at which wallets are answered: the snapshots of the served epoch, and deltas to it, made on demand.
+//!
+//! A delta is computed once, however many ask for it at the same time, and kept while its epoch is served, as long as
+//! there is room. So many are computed at a time as there are cores; whoever would have to wait for too long gets the
+//! whole snapshot, which is always right. Reads the history between its entries, and never holds it up for longer than a
+//! delta takes.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use arc_swap::{ArcSwapOption, Guard};
+use bitcoin::Network;
+use bitcoin::constants::ChainHash;
+use bytes::Bytes;
+use moka::future::Cache;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use super::choose::{Choice, Grid, Mode, choose};
+use super::contents::{Breakdown, Contents};
+use super::delta::delta;
+use super::encode::encode;
+use super::{Interval, Snapshot, Version};
+use crate::history::History;
+
+/// A delta that is not ready by then is answered as if its timestamp were unknown.
+const WITHIN: Duration = Duration::from_secs(1);
+/// How many bytes of deltas are kept.
+const KEPT_BYTES: u64 = 48 << 20;
+/// What an entry takes beside its bytes.
+const ENTRY_BYTES: u32 = 128;
+
+/// Where wallets are answered.
+pub struct Desk {
+    chain: ChainHash,
+    mode: Mode,
+    interval: Interval,
+    offset_s: AtomicU32,
+    latest: ArcSwapOption<Served>,
+    /// One for each core.
+    permits: Arc<Semaphore>,
+    tally: Arc<Tally>,
+}
+
+/// The epoch that is served: its snapshots, and the deltas to it.
+pub struct Served {
+    pub snapshot: Snapshot,
+    /// The times of the epochs with which a delta can begin, in ascending order.
+    since: Vec<u32>,
+    /// Gone when another run of the service has begun.
+    history: Weak<RwLock<History>>,
+    /// Nothing stands for a delta that cannot be had, or is no shorter than the whole snapshot.
+    deltas: Cache<(u32, Version), Option<Bytes>>,
+}
+
+/// Deltas since the start.
+#[derive(Default)]
+struct Tally {
+    computed: AtomicU64,
+    late: AtomicU64,
+    last: Mutex<Option<Made>>,
+}
+
+/// A delta that was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Made {
+    /// From this epoch to that, in unix seconds.
+    pub since: u32,
+    pub until: u32,
+    /// Of RGS.
+    pub version: u8,
+    pub bytes: usize,
+    pub contents: Breakdown,
+}
+
+/// How the desk fares.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct DeskStatus {
+    /// What wallets get that name a known epoch.
+    pub snapshots: Mode,
+    /// How many epochs a delta can begin with …
+    pub known_epochs: usize,
+    /// … and the oldest of them, in unix seconds.
+    pub oldest_epoch: Option<u32>,
+    /// Deltas to the served epoch that are kept, and their bytes.
+    pub cached: u64,
+    pub cached_bytes: u64,
+    /// Deltas that were computed since the start.
+    pub computed: u64,
+    /// Answers since the start that were whole snapshots because a delta would have taken too long.
+    pub late: u64,
+    /// The delta that was computed last.
+    pub last: Option<Made>,
+}
+
+impl Served {
+    /// `since` are the times of the epochs with which a delta can begin, in ascending order; without a history there
+    /// are none.
+    pub fn new(snapshot: Snapshot, since: Vec<u32>, history: Weak<RwLock<History>>) -> Self {
+        let weight = |_: &_, delta: &Option<Bytes>| {
+            let bytes = delta.as_ref().map_or(0, Bytes::len);
+            u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(ENTRY_BYTES)
+        };
+        Self { snapshot, since, history, deltas: Cache::builder().max_capacity(KEPT_BYTES).weigher(weight).build() }
+    }
+
+    /// The bytes of a delta, and what is in it; nothing where there is none, or none that is worth it.
+    fn compute(&self, chain: ChainHash, since: u32, version: Version) -> Option<(Bytes, Made)> {
+        let contents = self.contents(since)?;
+        let bytes = encode(&contents, chain, version).ok()?;
+        let (until, breakdown) = (contents.timestamp, contents.breakdown());
+        let made = Made { since, until, version: version as u8, bytes: bytes.len(), contents: breakdown };
+        (bytes.len() < self.snapshot.returning.of(version).len()).then(|| (bytes.into(), made))
+    }
+
+    fn contents(&self, since: u32) -> Option<Contents> {
+        let history = self.history.upgrade()?;
+        let history = history.read().unwrap_or_else(PoisonError::into_inner);
+        let since = history.epoch_at(since)?;
+        Some(delta(&history.span(&since, &self.snapshot.epoch)?, &self.snapshot.left_out))
+    }
+}
+
+impl Desk {
+    /// An empty desk.
+    pub fn new(network: Network, mode: Mode, interval: Interval) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            chain: ChainHash::using_genesis_block_const(network),
+            mode,
+            interval,
+            offset_s: AtomicU32::new(0),
+            latest: ArcSwapOption::empty(),
+            permits: Arc::new(Semaphore::new(cores)),
+            tally: Arc::default(),
+        }
+    }
+
+    /// From now on this epoch is served. Whoever is being answered keeps what it got.
+    pub fn serve(&self, served: Served) {
+        self.latest.store(Some(Arc::new(served)));
+    }
+
+    /// The history is there, and knows the served epoch: deltas to it can be made, beginning at the times `since`.
+    pub fn resume(&self, since: Vec<u32>, history: Weak<RwLock<History>>) {
+        if let Some(served) = self.latest.load_full() {
+            self.serve(Served::new(served.snapshot.clone(), since, history));
+        }
+    }
+
+    /// Epochs are cut so many seconds past the interval's multiples.
+    pub fn cut_at(&self, offset_s: u32) {
+        self.offset_s.store(offset_s, Ordering::Relaxed);
+    }
+
+    /// What is served; nothing before the first snapshot.
+    pub fn latest(&self) -> Guard<Option<Arc<Served>>> {
+        self.latest.load()
+    }
+
+    /// Whether there is a snapshot.
+    pub fn is_ready(&self) -> bool {
+        self.latest.load().is_some()
+    }
+
+    /// The bytes for a wallet whose last sync was `last_sync` (0 for never), at `now_s`; both in unix seconds. `None`
+    /// before the first snapshot.
+    pub async fn answer(&self, last_sync: u64, version: Version, now_s: u32) -> Option<Bytes> {
+        let served = self.latest.load_full()?;
+        let snapshot = &served.snapshot;
+        let grid = Grid { interval: self.interval, offset_s: self.offset_s.load(Ordering::Relaxed) };
+        Some(match choose(last_sync, snapshot.epoch.timestamp, &served.since, grid, now_s, self.mode) {
+            Choice::Full => snapshot.full.of(version),
+            Choice::Returning => snapshot.returning.of(version),
+            Choice::Nothing { timestamp } => self.nothing(timestamp, version),
+            Choice::Delta { since } => match self.delta(&served, since, version).await {
+                Some(bytes) => bytes,
+                None => snapshot.returning.of(version),
+            },
+        })
+    }
+
+    fn nothing(&self, timestamp: u32, version: Version) -> Bytes {
+        encode(&Contents::nothing(timestamp), self.chain, version).map(Bytes::from).unwrap_or_default() // never too large
+    }
+
+    async fn delta(&self, served: &Arc<Served>, since: u32, version: Version) -> Option<Bytes> {
+        if let Some(delta) = served.deltas.get(&(since, version)).await {
+            return delta;
+        }
+        let made = served.deltas.get_with((since, version), self.make(Arc::clone(served), since, version));
+        let made = tokio::time::timeout(WITHIN, made).await;
+        made.unwrap_or_else(|_| {
+            self.tally.late.fetch_add(1, Ordering::Relaxed);
+            None
+        })
+    }
+
+    /// Waits for a core, and computes. If nobody waits any more when it is done, it is kept all the same.
+    async fn make(&self, served: Arc<Served>, since: u32, version: Version) -> Option<Bytes> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?; // never closed
+        let (chain, tally) = (self.chain, Arc::clone(&self.tally));
+        let made = tokio::spawn(async move {
+            let computing = Arc::clone(&served);
+            let computed = tokio::task::spawn_blocking(move || computing.compute(chain, since, version)).await;
+            drop(permit);
+            let delta = computed.ok().flatten().map(|(bytes, made)| {
+                tally.computed.fetch_add(1, Ordering::Relaxed);
+                *tally.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+                bytes
+            });
+            served.deltas.insert((since, version), delta.clone()).await;
+            delta
+        });
+        made.await.ok().flatten()
+    }
+
+    /// How it fares.
+    pub fn status(&self) -> DeskStatus {
+        let latest = self.latest.load();
+        let served = latest.as_deref();
+        DeskStatus {
+            snapshots: self.mode,
+            known_epochs: served.map_or(0, |served| served.since.len()),
+            oldest_epoch: served.and_then(|served| served.since.first().copied()),
+            cached: served.map_or(0, |served| served.deltas.entry_count()),
+            cached_bytes: served.map_or(0, |served| served.deltas.weighted_size()),
+            computed: self.tally.computed.load(Ordering::Relaxed),
+            late: self.tally.late.load(Ordering::Relaxed),
+            last: *self.tally.last.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
