@@ -64,6 +64,8 @@ pub struct Report {
     pub updates_reminder: usize,
     /// Updates that say that their direction is disabled.
     pub disabled_directions: usize,
+    /// Channels both of whose directions are told to be disabled: closed, silent, or switched off.
+    pub disabled_channels: usize,
     /// What the format keeps room for, and official clients pass over.
     pub additional_data_bytes: usize,
     /// What comes after the end, and official clients pass over.
@@ -98,10 +100,17 @@ pub fn report(opened: &Opened, now_s: u32) -> anyhow::Result<Report> {
         updates_incremental: updates(|told| matches!(told, Told::Incremental(_))),
         updates_reminder: updates(|told| matches!(told, Told::Reminder)),
         disabled_directions: decoded.updates.iter().filter(|update| !update.enabled).count(),
+        disabled_channels: disabled_channels(&decoded),
         additional_data_bytes,
         trailing_bytes: decoded.trailing().len(),
         bytes: sizes::measure(&decoded, &opened.bytes)?,
     })
+}
+
+/// The two directions of a channel come one after the other.
+fn disabled_channels(decoded: &Decoded<'_>) -> usize {
+    let channels = decoded.updates.chunk_by(|one, two| one.scid == two.scid);
+    channels.filter(|updates| updates.len() == 2 && updates.iter().all(|update| !update.enabled)).count()
 }
 
 /// The name of a snapshot's chain, as in the configuration.

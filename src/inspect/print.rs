@@ -50,12 +50,13 @@ fn facts(report: &Report) -> [(&'static str, String); 6] {
         (
             "updates",
             format!(
-                "{}: {} full, {} incremental, {} reminders; {} disabled directions",
+                "{}: {} full, {} incremental, {} reminders; {} disabled directions, {} disabled channels",
                 grouped(report.updates),
                 grouped(report.updates_full),
                 grouped(report.updates_incremental),
                 grouped(report.updates_reminder),
                 grouped(report.disabled_directions),
+                grouped(report.disabled_channels),
             ),
         ),
     ]

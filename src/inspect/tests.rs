@@ -78,7 +78,7 @@ fn people_get_lines_that_can_be_piped() {
         "timestamp  2020-09-13T12:26:43Z (1600000003), 2h ago\n",
         "channels   3, 2 of them with capacity\n",
         "nodes      4: 1 with details, 3 without\n",
-        "updates    6: 6 full, 0 incremental, 0 reminders; 1 disabled directions\n",
+        "updates    6: 6 full, 0 incremental, 0 reminders; 1 disabled directions, 0 disabled channels\n",
         "where the bytes go    raw    share  gzip  brotli  zstd\n",
         "\nThe snapshot ends at byte ",
         "; official clients pass over the 1,000 bytes after it.\n",

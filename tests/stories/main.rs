@@ -9,6 +9,7 @@ mod ci;
 mod closings;
 mod collecting;
 mod completeness;
+mod deltas;
 mod goldens;
 mod gossmap;
 mod hostility;
@@ -22,7 +23,6 @@ mod processes;
 mod proving;
 mod publishing;
 mod recording;
-
 mod replaying;
 mod restarts;
 mod support;

@@ -11,8 +11,15 @@ use serde_json::Value;
 
 use crate::support::{Running, World, every, story};
 
-const FILES: [(&str, &str, u8); 3] =
-    [("snapshot/0", "v1", 1), ("snapshot/v2/0", "v2", 2), ("v2/snapshot/0", "v2", 2)];
+/// Each file, where the manifest speaks of it, and its version.
+const FILES: [(&str, &str, u8); 6] = [
+    ("snapshot/0", "/full/v1", 1),
+    ("snapshot/v2/0", "/full/v2", 2),
+    ("v2/snapshot/0", "/full/v2", 2),
+    ("snapshot/returning", "/returning/v1", 1),
+    ("snapshot/v2/returning", "/returning/v2", 2),
+    ("v2/snapshot/returning", "/returning/v2", 2),
+];
 
 fn manifest(folder: &Path) -> Value {
     let text = fs::read(folder.join("epoch.json")).expect("epoch.json is there");
@@ -20,7 +27,8 @@ fn manifest(folder: &Path) -> Value {
 }
 
 /// Asserts that these bytes are what the manifest says of them.
-fn assert_whole(bytes: &[u8], sums: &Value, version: u8) {
+fn assert_whole(bytes: &[u8], manifest: &Value, place: &str, version: u8) {
+    let sums = manifest.pointer(place).expect("there is a sum of every file");
     assert_eq!(bytes[..4], [b'L', b'D', b'K', version]);
     assert_eq!(sums["bytes"], bytes.len());
     assert_eq!(sums["sha256"], sha256::Hash::hash(bytes).to_string());
@@ -33,16 +41,16 @@ fn hammer(snapshots: PathBuf, stop: &AtomicBool) -> (u32, usize) {
     let mut epochs = std::collections::BTreeSet::new();
     while !stop.load(Ordering::Relaxed) {
         // As a server that looks each path up anew …
-        for (file, key, version) in FILES {
+        for (file, place, version) in FILES {
             let bytes = fs::read(current.join(file)).expect("the file is there");
             let stamp = u32::from_be_bytes(bytes[36..40].try_into().expect("a whole header"));
-            assert_whole(&bytes, &manifest(&snapshots.join(stamp.to_string()))[key], version);
+            assert_whole(&bytes, &manifest(&snapshots.join(stamp.to_string())), place, version);
         }
         // … and as a copier that stays with the folder that it has found.
         let folder = fs::canonicalize(&current).expect("the link is there");
         let told = manifest(&folder);
-        for (file, key, version) in FILES {
-            assert_whole(&fs::read(folder.join(file)).expect("the file is there"), &told[key], version);
+        for (file, place, version) in FILES {
+            assert_whole(&fs::read(folder.join(file)).expect("the file is there"), &told, place, version);
         }
         epochs.insert(told["timestamp"].as_u64());
         rounds += 1;

@@ -75,7 +75,7 @@ fn details(announcement: &[u8]) -> Details {
     Details { features, addresses: message.contents.addresses }
 }
 
-/// A wallet after its first sync.
+/// A wallet, after its first sync or later ones.
 pub struct Wallet {
     graph: NetworkGraph<Quiet>,
     version: Version,
@@ -96,6 +96,21 @@ impl Wallet {
         Self { graph, version, synced_at: u32::from_be_bytes(stamp) }
     }
 
+    /// A wallet that takes snapshots as they come, one after the other, none so far. The machine's clock must be within a
+    /// week of theirs.
+    pub fn empty(version: Version) -> Self {
+        Self { graph: NetworkGraph::new(bitcoin::Network::Regtest, Quiet), version, synced_at: 0 }
+    }
+
+    /// The official client reads a snapshot into what is there.
+    pub fn sync(&mut self, bytes: &[u8]) {
+        let stamp = u32::from_be_bytes(bytes[TIMESTAMP_AT].try_into().expect("four bytes"));
+        let read = RapidGossipSync::new(&self.graph, Quiet).update_network_graph_no_std(bytes, Some(stamp.into()));
+        assert_eq!(read.expect("the official client accepts the snapshot"), stamp);
+        // Where nothing is told, the client does not take the time either.
+        self.synced_at = self.graph.get_last_rapid_gossip_sync_timestamp().unwrap_or(0);
+    }
+
     /// What this wallet thinks that a direction charges.
     pub fn policy(&self, scid: ShortChannelId, direction: usize) -> Option<Policy> {
         self.channels().remove(&scid.0)?.policies[direction]
@@ -105,6 +120,23 @@ impl Wallet {
     pub fn told(&self) -> BTreeMap<ShortChannelId, ([Option<Policy>; 2], Option<u64>)> {
         let told = |(scid, channel): (u64, Channel)| (ShortChannelId(scid), (channel.policies, channel.capacity_sat));
         self.channels().into_iter().map(told).collect()
+    }
+
+    /// Which version of the format it asks for.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Every node that this wallet knows.
+    pub fn node_ids(&self) -> Vec<NodeId> {
+        self.graph.read_only().nodes().unordered_keys().copied().collect()
+    }
+
+    /// The same of the channels that it would send a payment through, in one direction at least.
+    pub fn routable(&self) -> BTreeMap<ShortChannelId, ([Option<Policy>; 2], Option<u64>)> {
+        let mut told = self.told();
+        told.retain(|_, (policies, _)| policies.iter().flatten().any(|policy| policy.enabled));
+        told
     }
 
     /// What this wallet knows of a node: the features' bits, big-endian, and how many addresses it has.
