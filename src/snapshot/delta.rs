@@ -171,6 +171,3 @@ impl Phase {
         at - (at - i64::from(self.0)).rem_euclid(every_s)
     }
 }
-
-#[cfg(test)]
-mod tests;

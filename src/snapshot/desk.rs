@@ -39,9 +39,7 @@ pub struct Desk {
     interval: Interval,
     offset_s: AtomicU32,
     latest: ArcSwapOption<Served>,
-    /// One for each core.
-    permits: Arc<Semaphore>,
-    tally: Arc<Tally>,
+    workshop: Arc<Workshop>,
 }
 
 /// The epoch that is served: its snapshots, and the deltas to it.
@@ -55,9 +53,10 @@ pub struct Served {
     deltas: Cache<(u32, Version), Option<Bytes>>,
 }
 
-/// Deltas since the start.
-#[derive(Default)]
-struct Tally {
+/// Where deltas are made, and how many were.
+struct Workshop {
+    /// One for each core.
+    permits: Semaphore,
     computed: AtomicU64,
     late: AtomicU64,
     last: Mutex<Option<Made>>,
@@ -133,8 +132,12 @@ impl Desk {
             interval,
             offset_s: AtomicU32::new(0),
             latest: ArcSwapOption::empty(),
-            permits: Arc::new(Semaphore::new(cores)),
-            tally: Arc::default(),
+            workshop: Arc::new(Workshop {
+                permits: Semaphore::new(cores),
+                computed: AtomicU64::new(0),
+                late: AtomicU64::new(0),
+                last: Mutex::default(),
+            }),
         }
     }
 
@@ -190,31 +193,16 @@ impl Desk {
         if let Some(delta) = served.deltas.get(&(since, version)).await {
             return delta;
         }
-        let made = served.deltas.get_with((since, version), self.make(Arc::clone(served), since, version));
+        // In a task of its own: whoever stops waiting leaves it to those who come later.
+        let made = tokio::spawn(make(Arc::clone(served), self.chain, since, version, Arc::clone(&self.workshop)));
         let made = tokio::time::timeout(WITHIN, made).await;
-        made.unwrap_or_else(|_| {
-            self.tally.late.fetch_add(1, Ordering::Relaxed);
-            None
-        })
-    }
-
-    /// Waits for a core, and computes. If nobody waits any more when it is done, it is kept all the same.
-    async fn make(&self, served: Arc<Served>, since: u32, version: Version) -> Option<Bytes> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?; // never closed
-        let (chain, tally) = (self.chain, Arc::clone(&self.tally));
-        let made = tokio::spawn(async move {
-            let computing = Arc::clone(&served);
-            let computed = tokio::task::spawn_blocking(move || computing.compute(chain, since, version)).await;
-            drop(permit);
-            let delta = computed.ok().flatten().map(|(bytes, made)| {
-                tally.computed.fetch_add(1, Ordering::Relaxed);
-                *tally.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
-                bytes
-            });
-            served.deltas.insert((since, version), delta.clone()).await;
-            delta
-        });
-        made.await.ok().flatten()
+        match made.map(Result::ok) {
+            Ok(Some(Ok(delta))) => delta,
+            _ => {
+                self.workshop.late.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
     }
 
     /// How it fares.
@@ -227,12 +215,35 @@ impl Desk {
             oldest_epoch: served.and_then(|served| served.since.first().copied()),
             cached: served.map_or(0, |served| served.deltas.entry_count()),
             cached_bytes: served.map_or(0, |served| served.deltas.weighted_size()),
-            computed: self.tally.computed.load(Ordering::Relaxed),
-            late: self.tally.late.load(Ordering::Relaxed),
-            last: *self.tally.last.lock().unwrap_or_else(PoisonError::into_inner),
+            computed: self.workshop.computed.load(Ordering::Relaxed),
+            late: self.workshop.late.load(Ordering::Relaxed),
+            last: *self.workshop.last.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// No core was free in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Late;
+
+/// Waits for a core, and makes a delta, unless somebody is about it already: then it is theirs.
+async fn make(
+    served: Arc<Served>,
+    chain: ChainHash,
+    since: u32,
+    version: Version,
+    workshop: Arc<Workshop>,
+) -> Result<Option<Bytes>, Arc<Late>> {
+    let computing = Arc::clone(&served);
+    let make = async move {
+        let permit = tokio::time::timeout(WITHIN, workshop.permits.acquire()).await;
+        let Ok(Ok(_permit)) = permit else { return Err(Late) }; // never closed
+        let computed = tokio::task::spawn_blocking(move || computing.compute(chain, since, version)).await;
+        Ok(computed.ok().flatten().map(|(bytes, made)| {
+            workshop.computed.fetch_add(1, Ordering::Relaxed);
+            *workshop.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+            bytes
+        }))
+    };
+    served.deltas.try_get_with((since, version), make).await
+}

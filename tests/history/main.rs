@@ -1,5 +1,8 @@
-//! The history: stories of single channels, and properties over random ones, of retention as well.
+//! The history: stories of single channels, and properties over random ones, of retention as well; and what is told of
+//! it to wallets that come back.
 
+mod deltas;
+mod desk;
 mod model;
 mod properties;
 mod retention;

@@ -1,0 +1,146 @@
+//! The desk: a delta is made once, kept, and never waited for for long.
+
+use std::sync::{Arc, RwLock, Weak};
+use std::time::{Duration, SystemTime};
+
+use bitcoin::Network;
+use bitcoin::constants::ChainHash;
+use bytes::Bytes;
+use rgsd::gossip::Direction;
+use rgsd::history::History;
+use rgsd::journal::Epoch;
+use rgsd::snapshot::{Desk, Interval, LeftOut, Matter, Mode, Served, Version, cut, decode, encode};
+
+use crate::deltas::World;
+
+/// Three epochs, with a fee changed before each, and a desk that serves the last.
+struct Office {
+    history: Arc<RwLock<History>>,
+    epochs: [Epoch; 3],
+    desk: Arc<Desk>,
+}
+
+impl Office {
+    fn open() -> Self {
+        let mut world = World::new();
+        let epochs = [1, 2, 3].map(|fee| {
+            world.fee(1, Direction::OneToTwo, fee);
+            world.epoch()
+        });
+        let history = Arc::new(RwLock::new(world.history));
+        let office =
+            Self { history, epochs, desk: Arc::new(Desk::new(Network::Bitcoin, Mode::Delta, Interval::default())) };
+        office.serve(&epochs[2]);
+        office
+    }
+
+    fn serve(&self, epoch: &Epoch) {
+        let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+        let matter = Matter::of(&self.history.read().expect("no panic while locked"), epoch).expect("known");
+        let since = matter.since.clone();
+        let cut = cut(matter, &LeftOut::default(), Network::Bitcoin, now_s as u32).expect("the client takes it");
+        self.desk.serve(Served::new(cut.snapshot, since, Arc::downgrade(&self.history)));
+    }
+
+    async fn ask(&self, since: usize) -> Bytes {
+        ask(&self.desk, &self.epochs, since).await
+    }
+
+    fn returning(&self) -> Bytes {
+        self.desk.latest().as_ref().expect("served").snapshot.returning.of(Version::V2)
+    }
+
+    /// The delta from an epoch to the last one.
+    fn delta(&self, since: usize) -> Vec<u8> {
+        let history = self.history.read().expect("no panic while locked");
+        let span = history.span(&self.epochs[since], &self.epochs[2]).expect("known");
+        let chain = ChainHash::using_genesis_block_const(Network::Bitcoin);
+        encode(&rgsd::snapshot::delta(&span, &LeftOut::default()), chain, Version::V2).expect("small enough")
+    }
+}
+
+async fn ask(desk: &Desk, epochs: &[Epoch; 3], since: usize) -> Bytes {
+    let now_s = epochs[2].timestamp + 60;
+    desk.answer(epochs[since].timestamp.into(), Version::V2, now_s).await.expect("something is served")
+}
+
+#[tokio::test]
+async fn nobody_is_answered_before_the_first_snapshot() {
+    let desk = Desk::new(Network::Bitcoin, Mode::Delta, Interval::default());
+    assert_eq!(desk.answer(0, Version::V1, 1_700_000_000).await, None);
+    assert!(!desk.is_ready());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_is_made_once_however_many_ask() {
+    let office = Office::open();
+    let asking: Vec<_> = (0..200)
+        .map(|n| {
+            let (desk, epochs) = (Arc::clone(&office.desk), office.epochs);
+            tokio::spawn(async move { ask(&desk, &epochs, n % 2).await })
+        })
+        .collect();
+    for (n, asked) in asking.into_iter().enumerate() {
+        assert_eq!(asked.await.expect("no panic"), office.delta(n % 2));
+    }
+    let status = office.desk.status();
+    assert_eq!((status.computed, status.late, status.known_epochs), (2, 0, 3));
+    assert_eq!(status.oldest_epoch.map(|oldest| oldest < office.epochs[0].timestamp), Some(true));
+    let made = status.last.expect("made");
+    assert_eq!((made.until, made.version, made.contents.changed), (office.epochs[2].timestamp, 2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_would_wait_for_long_gets_everything_and_the_next_one_the_delta() {
+    let office = Office::open();
+    let busy = Arc::clone(&office.history);
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        let _held = busy.write().expect("no panic while locked");
+        locked.send(()).expect("somebody waits");
+        ended.recv().expect("told");
+    });
+    is_locked.recv().expect("told");
+    let (one, two) = tokio::join!(office.ask(0), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        office.ask(0).await
+    });
+    assert!(one == office.returning() && two == one);
+    assert_eq!(office.desk.status().late, 2);
+    end.send(()).expect("somebody waits");
+    holder.join().expect("no panic");
+    // It was being made all the time, and is kept.
+    while office.desk.status().computed == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(office.ask(0).await, office.delta(0));
+    assert_eq!(office.desk.status().computed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_is_gone_leaves_the_whole_snapshot() {
+    let mut office = Office::open();
+    assert_eq!(office.ask(0).await, office.delta(0));
+    office.history = Arc::default();
+    assert!(office.ask(1).await == office.returning());
+    assert!(office.ask(0).await != office.returning(), "what was made is there");
+    assert_eq!(decode(&office.ask(2).await).expect("nothing").updates.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_epoch_has_deltas_of_its_own() {
+    let office = Office::open();
+    office.serve(&office.epochs[1]);
+    let now_s = office.epochs[1].timestamp;
+    let body = office.desk.answer(office.epochs[0].timestamp.into(), Version::V2, now_s).await.expect("served");
+    assert_eq!(decode(&body).expect("a delta").timestamp, office.epochs[1].timestamp);
+    office.serve(&office.epochs[2]);
+    assert_eq!(office.ask(0).await, office.delta(0));
+    let published = office.desk.latest().as_ref().expect("served").snapshot.clone();
+    // As after a start: what was published is there, and the history comes later.
+    office.desk.serve(Served::new(published, Vec::new(), Weak::new()));
+    assert!(office.ask(0).await == office.returning());
+    office.desk.resume(vec![office.epochs[0].timestamp], Arc::downgrade(&office.history));
+    assert_eq!(office.ask(0).await, office.delta(0));
+}
