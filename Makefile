@@ -5,7 +5,7 @@ export RUST_TEST_THREADS ?= 8
 
 PYLN := tests/support/pyln-requirements.txt
 
-.PHONY: test soak tools lint docs bench goldens fuzz
+.PHONY: test soak tools lint docs bench sizes goldens fuzz
 
 # Debian's packages that building (a C compiler; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
 # pgbouncer and Python) need, installed where they are missing (as root). The tests start clusters of their own: Debian's
@@ -42,7 +42,7 @@ goldens: .SHELLFLAGS := -o pipefail -c
 goldens: tools
 	REMAKE_GOLDENS=1 cargo test --locked --test stories goldens::
 	@mkdir -p target; git status --short -- snapshots; git --no-pager diff --stat HEAD -- snapshots
-	@git diff --name-only --relative --diff-filter=M HEAD -- 'snapshots/*.bin' | while read -r golden; do \
+	@git diff --name-only --relative --diff-filter=M HEAD -- 'snapshots/*/v?.bin' | while read -r golden; do \
 		echo; echo "== $$golden"; git show "HEAD:./$$golden" >target/golden.bin || exit 1; \
 		cargo run --quiet --locked -- diff target/golden.bin "$$golden" </dev/null; [ $$? -le 1 ] || exit 1; \
 	done
@@ -63,6 +63,13 @@ bench: tools
 	mkdir -p target
 	cargo bench --locked --bench '*' 2>&1 | tee target/bench.log
 	@echo; echo '| work | budget | measured | share of the budget |'; echo '|---|---|---|---|'; grep '^| ' target/bench.log
+
+# README's table of how many bytes wallets fetch, made anew within some minutes. MAP=<Core Lightning's compressed map> takes
+# the shape of a real network.
+sizes: SHELL := /bin/bash
+sizes: .SHELLFLAGS := -o pipefail -c
+sizes: tools
+	@BENCH_TOPOLOGY="$(MAP)" cargo bench --quiet --locked --bench deltas -- sizes
 
 # Bad input for every reader, the snapshot decoder and the HTTP paths, a minute each: what they find becomes a test. Needs
 # a nightly toolchain, and cargo-fuzz, which it installs. The recordings and golden snapshots are where each begins.

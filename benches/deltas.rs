@@ -1,5 +1,5 @@
-//! Deltas on a network shaped like mainnet, after a week of its talk: how long one takes, and how many bytes it is
-//! beside the full snapshot.
+//! Deltas on a network shaped like mainnet, after six days of its talk: how long one takes, and how many bytes it is
+//! beside the full snapshot (`make sizes` prints that table alone).
 //!
 //! The shape is drawn at random, or read from the file that `BENCH_TOPOLOGY` names (Core Lightning's compressed map).
 
@@ -7,7 +7,7 @@ mod support;
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bitcoin::constants::ChainHash;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -15,9 +15,14 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rgsd::gossip::{ChannelAnnouncement, ChannelUpdate, Clock, Closing, Fact, NodeAnnouncement, SystemClock, UnixMs};
 use rgsd::history::History;
+use rgsd::inspect::report;
 use rgsd::journal::{Entry, Epoch, Event, Graph, Seq};
-use rgsd::snapshot::{Contents, LeftOut, Version, delta, encode, rules};
+use rgsd::snapshot::{Contents, LeftOut, Matter, Version, delta, encode, rules};
+use rgsd::source::Opened;
+
 use rgsd::synth::{Network, NetworkSpec, Topology};
+
+use support::table;
 
 const CHANNELS: usize = 51_000;
 const CHAIN: bitcoin::Network = bitcoin::Network::Bitcoin;
@@ -26,6 +31,9 @@ const UPDATES_AN_HOUR: u32 = 250_000 / 24;
 /// Of 125,000 announcements a day, one in ten brings other details; what the others repeat leaves no trace.
 const NODE_NEWS_AN_HOUR: u32 = 12_500 / 24;
 const CHANNELS_A_DAY: u32 = 96;
+const DELTA_WITHIN: Duration = Duration::from_millis(30);
+/// Runs of each work for the table; the middle one counts.
+const RUNS: usize = 9;
 
 struct Week {
     history: History,
@@ -38,10 +46,10 @@ impl Week {
         self.history.apply(&Entry { seq: Seq(self.seq), seen, event });
     }
 
-    /// A week that ends at `now`, with an epoch an hour.
+    /// Six days that end at `now`, with an epoch an hour.
     fn new(now: UnixMs) -> Self {
         let spec = NetworkSpec { chain: CHAIN, ..NetworkSpec::default() };
-        let topology = match std::env::var_os("BENCH_TOPOLOGY") {
+        let topology = match std::env::var_os("BENCH_TOPOLOGY").filter(|path| !path.is_empty()) {
             Some(path) => Topology::open(Path::new(&path)).expect("a map"),
             None => Topology::generate(CHANNELS, spec.seed),
         };
@@ -108,43 +116,72 @@ impl Week {
 
 const WELL_FORMED: &str = "the network's own";
 
-fn contents(history: &History, hours: usize) -> Contents {
-    let epochs: Vec<Epoch> = history.epochs().copied().collect();
+/// How far back wallets were here last.
+const SPANS: [(usize, &str); 5] = [(1, "1 h"), (6, "6 h"), (24, "1 d"), (72, "3 d"), (120, "5 d")];
+
+/// The delta over the last hours.
+fn told(history: &History, hours: usize) -> Contents {
+    let epochs: Vec<&Epoch> = history.epochs().collect();
     let last = epochs.len() - 1;
-    delta(&history.span(&epochs[last - hours], &epochs[last]).expect("known"), &LeftOut::default())
+    delta(&history.span(epochs[last - hours], epochs[last]).expect("known"), &LeftOut::default())
 }
 
-fn bench(_criterion: &mut Criterion) {
-    let started = Instant::now();
-    let Week { history, .. } = Week::new(SystemClock.now());
-    println!("a week made in {:.0?}: {:?}", started.elapsed(), history.size());
-    let chain = ChainHash::using_genesis_block_const(CHAIN);
-    for (hours, name) in [(1, "1h"), (6, "6h"), (24, "1d"), (48, "2d"), (72, "3d"), (120, "5d"), (143, "6d")] {
-        let started = Instant::now();
-        let told = black_box(contents(&history, hours));
-        let planned = started.elapsed();
-        let v2 = encode(&told, chain, Version::V2).expect("small enough");
-        let took = started.elapsed();
-        let v1 = encode(&told, chain, Version::V1).expect("small enough");
-        println!(
-            "{name}: v1 {} v2 {} {:?} planned {planned:.1?} with v2 {took:.1?}",
-            v1.len(),
-            v2.len(),
-            told.breakdown()
-        );
+fn encoded(contents: &Contents, version: Version) -> Vec<u8> {
+    encode(contents, ChainHash::using_genesis_block_const(CHAIN), version).expect("small enough")
+}
+
+/// A row of the README's table: bytes raw, and compressed as a server would.
+fn size_row(what: &str, contents: &Contents) {
+    let sizes = [Version::V1, Version::V2].map(|version| {
+        let opened = Opened { name: what.to_owned(), bytes: encoded(contents, version), packed: None };
+        let total = report(&opened, contents.timestamp).expect("decodable").bytes.total;
+        [total.raw, total.gzip, total.zstd, total.brotli]
+            .map(|bytes| format!("{:.0}", bytes as f64 / 1e3))
+            .join(" | ")
+    });
+    println!("| {what} | {} |", sizes.join(" | "));
+}
+
+fn sizes(history: &History) {
+    println!("| kB | v1 | gzip | zstd | brotli | v2 | gzip | zstd | brotli |");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let view = history.view(history.last_epoch().expect("one")).expect("known");
+    size_row("full", &Contents::full(&view));
+    for (hours, name) in SPANS {
+        size_row(&format!("delta over {name}"), &told(history, hours));
     }
-    let epoch = *history.last_epoch().expect("one");
+}
+
+fn bench(criterion: &mut Criterion) {
     let started = Instant::now();
-    let departed = history.departed(&epoch, 8 * 86_400).expect("known");
-    println!("departed {} {:.1?}", departed.len(), started.elapsed());
-    let view = history.view(&epoch).expect("known");
-    println!("view {:.1?}", started.elapsed());
-    let full = Contents::full(&view);
-    println!("full {:.1?}", started.elapsed());
-    let v1 = encode(&full, chain, Version::V1).expect("small enough");
-    println!("v1 {} {:.1?}", v1.len(), started.elapsed());
-    let v2 = encode(&full, chain, Version::V2).expect("small enough");
-    println!("v2 {} {:.1?}", v2.len(), started.elapsed());
+    let history = Week::new(SystemClock.now()).history;
+    if std::env::args().any(|argument| argument == "sizes") {
+        return sizes(&history);
+    }
+    println!("six days made in {:.0?}: {:?}", started.elapsed(), history.size());
+    let mut group = criterion.benchmark_group("delta");
+    group.sample_size(20);
+    let mut slowest = Duration::ZERO;
+    for (hours, name) in SPANS {
+        println!("{name}: {:?}", told(&history, hours).breakdown());
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| encoded(black_box(&told(&history, hours)), Version::V2));
+        });
+        let mut times = [(); RUNS].map(|()| {
+            let started = Instant::now();
+            black_box(encoded(&told(&history, hours), Version::V2));
+            started.elapsed()
+        });
+        times.sort();
+        slowest = slowest.max(times[RUNS / 2]);
+    }
+    group.finish();
+    let epoch = history.last_epoch().expect("one");
+    let matter = || Matter::of(&history, epoch).expect("known");
+    let started = Instant::now();
+    let returning = Contents::full(&matter().view).with_departed(&matter().departed);
+    println!("what a returning wallet is told, made in {:.1?}: {:?}", started.elapsed() / 2, returning.breakdown());
+    table::time_row("compute and encode a delta: the slowest span", DELTA_WITHIN, slowest);
 }
 
 criterion_group!(benches, bench);

@@ -22,6 +22,8 @@ use rgsd::gossip::{Clock, Fact, SystemClock, UnixMs};
 use rgsd::journal::{Journal, SqliteJournal};
 use tempfile::TempDir;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use support::process::memory_mb;
 use support::table;
 use support::talking::{DAYS, Gossip};
@@ -31,6 +33,9 @@ use support::unsigned::{draft, node};
 const PEER: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798@127.0.0.1:1";
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const RESIDENT_MB: u64 = 400;
+const DELTA_WITHIN: Duration = Duration::from_millis(30);
+const CACHED_WITHIN: Duration = Duration::from_millis(1);
+const RUSH_WITHIN: Duration = Duration::from_secs(5);
 /// Snapshots to publish before memory is looked at.
 const PUBLICATIONS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -59,6 +64,8 @@ fn main() {
         println!("memory after another snapshot: {}", service.memory());
     }
 
+    let rush = rush(&service);
+
     let memory = [("VmRSS:", "resident memory, publishing and serving"), ("VmHWM:", "its peak since start")];
     let memory = memory.map(|(line, what)| (what, memory_mb(&service.pid(), line)));
     drop(service);
@@ -73,6 +80,9 @@ fn main() {
     println!("with an archive: all of it shipped after {:.1?}", service.until(shipped));
     let shipping = memory_mb(&service.pid(), "VmHWM:");
 
+    table::time_row("a delta nobody asked for yet, over HTTP: the slowest", DELTA_WITHIN, rush.uncached);
+    table::time_row("one already asked for, over HTTP: the slowest", CACHED_WITHIN, rush.cached);
+    table::time_row("1,000 wallets at 144 epochs, right after a cut: the last answer", RUSH_WITHIN, rush.last);
     table::time_row("restart to first answer, a snapshot published before", ANSWER_WITHIN, published);
     table::time_row("the same, from the journal alone", ANSWER_WITHIN, from_journal);
     table::time_row("the same with an archive that lacks everything", ANSWER_WITHIN, archived);
@@ -93,6 +103,77 @@ fn fill(data_dir: &Path) -> u64 {
     journal.append(&[draft(start.into(), Fact::SyncCompleted { peer: node(0) })]).expect("room");
     network.fill(&mut journal);
     journal.last_seq().0
+}
+
+/// Wallets that come back.
+struct Rush {
+    /// The slowest answer of those that were asked for one after the other, and of the same again.
+    uncached: Duration,
+    cached: Duration,
+    /// When the last of a thousand had its answer, who asked at the same time.
+    last: Duration,
+}
+
+fn rush(service: &Service) -> Rush {
+    let newest = || service.status()["epoch"]["timestamp"].as_u64().expect("an epoch");
+    let hour = |hours: u64| {
+        let first = service.status()["deltas"]["oldest_epoch"].as_u64().expect("known epochs");
+        first + (143 - hours) * 3600
+    };
+    // Right after a cut, so that all of it is of one epoch.
+    let cut = || {
+        let before = newest();
+        while newest() == before {
+            sleep(Duration::from_millis(5));
+        }
+    };
+    cut();
+    let paths: Vec<String> = (0..144).map(|hours| format!("/v2/snapshot/{}", hour(hours))).collect();
+    let slowest = |what: &str| {
+        let timed = [1, 6, 24, 72, 120].map(|hours: usize| {
+            let started = Instant::now();
+            let bytes = service.get(&paths[hours]).expect("an answer").len();
+            let took = started.elapsed();
+            println!("{what}, {hours} h: {bytes} bytes in {took:.2?}");
+            took
+        });
+        timed.into_iter().max().expect("five")
+    };
+    let (uncached, cached) = (slowest("a delta nobody asked for yet"), slowest("one already asked for"));
+    println!("memory before the rush: {}", service.memory());
+    cut();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let started = Instant::now();
+    let bytes: usize = runtime.block_on(async {
+        let wallets = (0..1_000).map(|n| tokio::spawn(fetch(service.address, paths[n % paths.len()].clone())));
+        let mut bytes = 0;
+        for wallet in wallets.collect::<Vec<_>>() {
+            bytes += wallet.await.expect("no panic");
+        }
+        bytes
+    });
+    let last = started.elapsed();
+    println!("a thousand wallets got {} MB in {last:.2?}: {}", bytes / 1_000_000, service.status()["deltas"]);
+    println!("memory after the rush: {}", service.memory());
+    Rush { uncached, cached, last }
+}
+
+/// Reads an answer as it comes, and keeps nothing of it but how long it was.
+async fn fetch(address: SocketAddr, path: String) -> usize {
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("connected");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("asked");
+    let (mut bytes, mut buffer) = (0, vec![0; 16 << 10]);
+    loop {
+        match stream.read(&mut buffer).await.expect("an answer") {
+            0 => break bytes,
+            read if bytes == 0 => {
+                assert!(buffer[..read].starts_with(b"HTTP/1.1 200 "), "an answer");
+                bytes += read;
+            }
+            read => bytes += read,
+        }
+    }
 }
 
 /// The program in a process of its own; killed when dropped, as in a crash.

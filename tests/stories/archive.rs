@@ -113,6 +113,7 @@ fn a_replica_serves_the_same_bytes_also_without_the_archive() {
         let replica = replica(&archived(config, &reader(&cluster, &database)));
         let copy = Running::start(&world, replica.clone()).await;
         let channel = world.a_routable_channel();
+        let first = epoch(&writer.status());
         for _ in 0..3 {
             writer.hears(&store, world.change_fee(channel, Direction::OneToTwo)).await;
             writer.next_epoch().await;
@@ -121,6 +122,14 @@ fn a_replica_serves_the_same_bytes_also_without_the_archive() {
             for version in [Version::V1, Version::V2] {
                 assert!(writer.fetch(version).await == copy.fetch(version).await, "other bytes at {last}");
             }
+            // To a wallet of the first epoch, and to one that comes from elsewhere; and to one that was at a replica which
+            // is further.
+            for last_sync in [first, 1, last + writer.interval().secs()] {
+                let [told, copied] = [&writer, &copy].map(|service| service.body(last_sync));
+                let (told, copied) = (told.await, copied.await);
+                assert!(told == copied, "other bytes at {last} since {last_sync}");
+            }
+            assert!(copy.body(first).await.len() * 4 < copy.fetch(Version::V2).await.len(), "a delta");
         }
         writer.stop().await;
         let before = copy.fetch(Version::V2).await;

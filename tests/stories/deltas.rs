@@ -159,10 +159,10 @@ fn a_wallet_from_elsewhere_gets_everything_and_hears_what_is_gone() {
         assert!(wallet.routable().contains_key(&off));
         let everything = service.fetch(Version::V2).await;
         for strange in [1, wallet.synced_at - 1, wallet.synced_at / 3_600 * 3_600, u32::MAX] {
-            let answer = service.get(&path(Version::V2, strange)).await.bytes().await.expect("a body");
+            let answer = service.body(strange).await;
             assert!(answer.len() > everything.len(), "all of it, and what is gone: {strange}");
         }
-        let answer = service.get(&path(Version::V2, 1)).await.bytes().await.expect("a body");
+        let answer = service.body(1).await;
         wallet.sync(&answer);
         assert!(!wallet.routable().contains_key(&off));
         is_whole(&service, &wallet).await;

@@ -12,18 +12,26 @@ mod recorders;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use bitcoin::Network;
+use bitcoin::constants::ChainHash;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use rgsd::snapshot::Version;
+use rgsd::gossip::{Clock, SystemClock};
+use rgsd::history::History;
+use rgsd::journal::{Epoch, Reader, Seq, SqliteJournal};
+use rgsd::snapshot::{LeftOut, REACH_S, Version, delta, encode};
 use serde_json::Value;
 
 use self::play::{Cut, Story};
 use crate::support::Wallet;
+
+const VERSIONS: [Version; 2] = [Version::V1, Version::V2];
 
 /// All stories; `snapshots/` is in order by the time they are there, where it is to be remade.
 static STORIES: LazyLock<Vec<Story>> = LazyLock::new(|| {
@@ -67,9 +75,22 @@ fn folder_of(story: &Story) -> PathBuf {
     folder().join(story.name)
 }
 
-/// Where a golden lies below its story.
+/// Where the full snapshot of a time lies below its story.
 fn golden(timestamp: u32, version: Version) -> String {
     format!("golden/{timestamp}/v{}.bin", version as u8)
+}
+
+/// Where the delta lies that ends there, and begins at the time before.
+fn golden_delta(timestamp: u32, version: Version) -> String {
+    format!("golden/{timestamp}/delta-v{}.bin", version as u8)
+}
+
+/// The goldens that a story has: those of each time, and a delta from one time to the next where there is one.
+fn goldens(story: &Story) -> impl Iterator<Item = (&Cut, String)> {
+    let deltas = story.cuts.windows(2).filter(|pair| pair[1].timestamp - pair[0].timestamp < REACH_S);
+    let deltas = deltas.flat_map(|pair| VERSIONS.map(|version| (&pair[1], golden_delta(pair[1].timestamp, version))));
+    let cuts = story.cuts.iter();
+    cuts.flat_map(|cut| VERSIONS.map(|version| (cut, golden(cut.timestamp, version)))).chain(deltas)
 }
 
 fn read(path: &Path) -> Vec<u8> {
@@ -91,8 +112,8 @@ fn remake_recordings(story: &Story) {
 
 fn remake_goldens(story: &Story) {
     let replayed = replay(story);
-    for ((timestamp, version), bytes) in replayed.snapshots {
-        write(&folder_of(story).join(golden(timestamp, [Version::V1, Version::V2][version])), &bytes);
+    for (file, bytes) in replayed.goldens {
+        write(&folder_of(story).join(file), &bytes);
     }
 }
 
@@ -123,8 +144,8 @@ fn unpack(name: &str, packed: &[u8]) -> Vec<u8> {
 /// What the real binary made of a story.
 struct Replayed {
     report: Value,
-    /// By timestamp, v1 (0) and v2 (1).
-    snapshots: BTreeMap<(u32, usize), Vec<u8>>,
+    /// What it gives, by the golden's place.
+    goldens: BTreeMap<String, Vec<u8>>,
 }
 
 /// Replays what is committed, as anybody would: in the story's directory, with `replay.args`.
@@ -142,13 +163,36 @@ fn replay(story: &Story) -> Replayed {
     assert!(run.status.success(), "{}: {}", story.name, String::from_utf8_lossy(&run.stderr));
     let report: Value = serde_json::from_slice(&run.stdout).expect("JSON");
     let made = report["snapshots"].as_array().expect("a list").iter();
-    let timestamps = made.map(|made| made["timestamp"].as_u64().expect("a number") as u32);
-    let files = timestamps.flat_map(|timestamp| {
-        ["snapshot/0", "snapshot/v2/0"].into_iter().enumerate().map(move |(version, file)| (timestamp, version, file))
+    let mut goldens = deltas(&out.path().join("out"));
+    for timestamp in made.map(|made| made["timestamp"].as_u64().expect("a number") as u32) {
+        let folder = out.path().join(format!("out/snapshots/{timestamp}"));
+        for (version, file) in VERSIONS.into_iter().zip(["snapshot/0", "snapshot/v2/0"]) {
+            goldens.insert(golden(timestamp, version), read(&folder.join(file)));
+        }
+    }
+    Replayed { report, goldens }
+}
+
+/// What the journal that a replay leaves behind gives to wallets that were told of each epoch but the last.
+fn deltas(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    let journal = SqliteJournal::beside(out).expect("a journal");
+    let mut history = History::new();
+    let read = journal.read(Seq(0), &mut |entry| {
+        history.apply(&entry);
+        ControlFlow::Continue(())
     });
-    let bytes = |timestamp: u32, file: &str| read(&out.path().join(format!("out/snapshots/{timestamp}")).join(file));
-    let snapshots = files.map(|(timestamp, version, file)| ((timestamp, version), bytes(timestamp, file))).collect();
-    Replayed { report, snapshots }
+    read.expect("readable");
+    let epochs: Vec<Epoch> = history.epochs().copied().collect();
+    let mut goldens = BTreeMap::new();
+    for pair in epochs.windows(2).filter(|pair| pair[1].timestamp - pair[0].timestamp < REACH_S) {
+        let told = delta(&history.span(&pair[0], &pair[1]).expect("known"), &LeftOut::default());
+        for version in VERSIONS {
+            let chain = ChainHash::using_genesis_block_const(Network::Regtest);
+            let bytes = encode(&told, chain, version).expect("small enough");
+            goldens.insert(golden_delta(pair[1].timestamp, version), bytes);
+        }
+    }
+    goldens
 }
 
 #[test]
@@ -168,17 +212,12 @@ fn each_recording_is_what_its_story_makes() {
 fn each_recording_gives_its_goldens_byte_for_byte() {
     let mut wrong = Vec::new();
     for story in STORIES.iter() {
-        let Replayed { report, snapshots } = replay(story);
-        assert_reported(story, &report);
-        let made: Vec<u32> = snapshots.keys().map(|(timestamp, _)| *timestamp).collect();
-        for Cut { timestamp, words, .. } in &story.cuts {
-            assert!(made.contains(timestamp), "{}: no snapshot at {timestamp}", story.name);
-            for (place, version) in [Version::V1, Version::V2].into_iter().enumerate() {
-                let file = golden(*timestamp, version);
-                let golden = read(&folder_of(story).join(&file));
-                if let Some(difference) = difference(&golden, &snapshots[&(*timestamp, place)]) {
-                    wrong.push(format!("snapshots/{}/{file} ({words}): {difference}", story.name));
-                }
+        let replayed = replay(story);
+        assert_reported(story, &replayed.report);
+        for (Cut { words, .. }, file) in goldens(story) {
+            let made = replayed.goldens.get(&file).unwrap_or_else(|| panic!("{}: no {file} is made", story.name));
+            if let Some(difference) = difference(&read(&folder_of(story).join(&file)), made) {
+                wrong.push(format!("snapshots/{}/{file} ({words}): {difference}", story.name));
             }
         }
     }
@@ -210,12 +249,42 @@ fn difference(golden: &[u8], made: &[u8]) -> Option<String> {
 fn each_golden_tells_a_wallet_what_its_story_says() {
     for story in STORIES.iter() {
         for cut in &story.cuts {
-            for version in [Version::V1, Version::V2] {
+            for version in VERSIONS {
                 let bytes = read(&folder_of(story).join(golden(cut.timestamp, version)));
                 let wallet = Wallet::read(&bytes, version);
                 let place = format!("{} at {}, {version:?}: {}", story.name, cut.timestamp, cut.words);
                 assert_eq!(wallet.synced_at, cut.timestamp, "{place}");
                 assert_tells(cut, &wallet, version, &place);
+            }
+        }
+    }
+}
+
+/// A wallet that was there at the first time, and is told of the others one by one, would send the same payments as one that
+/// is new, and knows the same of their nodes.
+#[test]
+fn a_wallet_that_follows_the_deltas_knows_what_a_new_one_does() {
+    for story in STORIES.iter() {
+        for version in VERSIONS {
+            let read = |file: String| read(&folder_of(story).join(file));
+            let mut wallet = Wallet::empty(version);
+            let mut before: Option<&Cut> = None;
+            for (cut, step) in story.cuts.iter().zip(1..) {
+                let follows = before.is_some_and(|before| cut.timestamp - before.timestamp < REACH_S);
+                let file = if follows { golden_delta } else { golden };
+                if !follows {
+                    wallet = Wallet::empty(version);
+                }
+                wallet.sync_as_of(&read(file(cut.timestamp, version)), SystemClock.now().secs() - 1_000 + step);
+                let fresh = Wallet::read(&read(golden(cut.timestamp, version)), version);
+                let place = format!("{} at {}, {version:?}: {}", story.name, cut.timestamp, cut.words);
+                // What a channel turns out to hold, a client does not hear that has the channel already.
+                let policies = |wallet: &Wallet| wallet.routable().into_iter().map(|(scid, (told, _))| (scid, told));
+                assert!(policies(&wallet).eq(policies(&fresh)), "{place}");
+                for node in fresh.node_ids() {
+                    assert_eq!(wallet.told_of(&node), fresh.told_of(&node), "{place}: node {node}");
+                }
+                before = Some(cut);
             }
         }
     }
@@ -240,7 +309,7 @@ fn nothing_else_lies_there_and_the_readme_tells_of_all() {
     let readme = String::from_utf8(read(&folder().join("README.md"))).expect("text");
     for story in STORIES.iter() {
         assert!(readme.contains(&format!("| `{}` |", story.name)), "README.md does not tell of {}", story.name);
-        let goldens = story.cuts.iter().flat_map(|cut| [Version::V1, Version::V2].map(|v| golden(cut.timestamp, v)));
+        let goldens = goldens(story).map(|(_, file)| file);
         let recordings = story.recordings.iter().map(|(name, _)| name.to_string());
         let files = goldens.chain(recordings).chain(["replay.args".to_owned()]);
         expected.extend(files.map(|file| Path::new(story.name).join(file)));

@@ -7,7 +7,8 @@ use rgsd::gossip::UnixMs;
 use rgsd::gossip::{
     BlockId, ChannelAnnouncement, ChannelUpdate, Direction, Fact, NodeAnnouncement, NodeId, Policy, ShortChannelId,
 };
-use rgsd::journal::{Draft, Event, Graph, Rules};
+use rgsd::journal::{Draft, Event, Graph};
+use rgsd::snapshot::rules;
 
 const SIGNATURE: usize = 64;
 
@@ -95,8 +96,8 @@ pub fn epoch(timestamp: u32) -> Draft {
 }
 
 pub fn epoch_of(timestamp: u32, graph: Graph) -> Draft {
-    let rules = Rules { version: 1, graph };
-    Draft { seen: UnixMs(u64::from(timestamp) * 1_000), event: Event::Epoch { timestamp, rules } }
+    let event = Event::Epoch { timestamp, rules: rules(graph) };
+    Draft { seen: UnixMs(u64::from(timestamp) * 1_000), event }
 }
 
 /// One entry of every kind there is.

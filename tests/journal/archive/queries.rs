@@ -117,7 +117,7 @@ async fn the_views_show_each_kind() {
     let nodes = "SELECT node, extract(epoch FROM message_timestamp)::bigint FROM rgsd.node_announcement";
     assert_eq!(database.rows(nodes), [[format!("02{:064}", 1), "1700000000".to_owned()]]);
     let epochs = "SELECT timestamp, rules_version, graph FROM rgsd.epoch ORDER BY seq";
-    assert_eq!(database.rows(epochs), [["1700000017", "1", "routable"], ["1700003617", "1", "complete"]]);
+    assert_eq!(database.rows(epochs), [["1700000017", "2", "routable"], ["1700003617", "2", "complete"]]);
     let closings = "SELECT channel, reason, height FROM rgsd.closing ORDER BY seq";
     let expected = [
         ["0x0x7", "silent", ""],

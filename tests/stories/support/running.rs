@@ -119,6 +119,18 @@ impl Running {
         reqwest::get(self.url(path)).await.expect("an answer")
     }
 
+    /// How often it cuts an epoch.
+    pub fn interval(&self) -> Interval {
+        self.interval
+    }
+
+    /// The bytes that a wallet gets which was told of the epoch at `last_sync`, in version 2.
+    pub async fn body(&self, last_sync: u32) -> Bytes {
+        let answer = self.get(&format!("/v2/snapshot/{last_sync}")).await;
+        assert_eq!(answer.status(), 200);
+        answer.bytes().await.expect("a whole body")
+    }
+
     /// The bytes that a new wallet gets.
     pub async fn fetch(&self, version: Version) -> Vec<u8> {
         let path = match version {

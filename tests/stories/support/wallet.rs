@@ -111,6 +111,13 @@ impl Wallet {
         self.synced_at = self.graph.get_last_rapid_gossip_sync_timestamp().unwrap_or(0);
     }
 
+    /// The same of a snapshot that is stamped with another time.
+    pub fn sync_as_of(&mut self, bytes: &[u8], timestamp: u32) {
+        let mut copy = bytes.to_vec();
+        copy[TIMESTAMP_AT].copy_from_slice(&timestamp.to_be_bytes());
+        self.sync(&copy);
+    }
+
     /// What this wallet thinks that a direction charges.
     pub fn policy(&self, scid: ShortChannelId, direction: usize) -> Option<Policy> {
         self.channels().remove(&scid.0)?.policies[direction]
