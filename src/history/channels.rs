@@ -239,10 +239,15 @@ impl Channel {
 
     /// The same, where it has been looked up what both directions had last told by then.
     pub fn known(&self, heard: [&Heard; 2], epoch: Ordinal, timestamp: u32) -> Option<[Policy; 2]> {
-        let capacity_msat = self.capacity_sat(epoch).map_or(u64::MAX, |sat| sat.saturating_mul(1_000));
+        let most_msat = self.most_msat(epoch);
         let known =
-            |heard: &&Heard| is_heard(heard.timestamp, timestamp) && heard.policy.htlc_maximum_msat <= capacity_msat;
+            |heard: &&Heard| is_heard(heard.timestamp, timestamp) && heard.policy.htlc_maximum_msat <= most_msat;
         heard.iter().all(known).then(|| heard.map(|heard| heard.policy))
+    }
+
+    /// The most that a direction can forward, as far as an epoch knows.
+    pub fn most_msat(&self, epoch: Ordinal) -> u64 {
+        self.capacity_sat(epoch).map_or(u64::MAX, |sat| sat.saturating_mul(1_000))
     }
 
     /// What each direction told through time.
@@ -279,6 +284,6 @@ impl Channel {
 
 /// Whether a direction that last spoke at `timestamp` is known at `epoch`. LDK forgets what is older than 14 days
 /// (`remove_stale_channels_and_tracking_with_time`), and keeps what is exactly as old.
-fn is_heard(timestamp: u32, epoch: u32) -> bool {
+pub(super) fn is_heard(timestamp: u32, epoch: u32) -> bool {
     timestamp >= epoch.saturating_sub(HEARD_FOR_S)
 }

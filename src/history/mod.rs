@@ -19,7 +19,7 @@ use crate::journal::{Entry, Epoch, Event, Graph, Seq};
 
 use channels::Channels;
 use nodes::Nodes;
-pub use span::{Changed, NodePassage, Passage, Span};
+pub use span::{Changed, NodeChanged, Passage, Span};
 use timeline::Ordinal;
 
 /// A direction that was last heard longer ago than this is unknown: the official client forgets it then.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::BitOrAssign;
 use std::sync::Arc;
 
-use super::channels::{Channel, Heard};
+use super::channels::{Channel, Heard, is_heard};
 use super::timeline::{Ordinal, Version};
 use super::{History, is_shown};
 use crate::gossip::{NodeDetails, NodeId, Policy, ShortChannelId};
@@ -51,13 +51,11 @@ pub struct Changed {
     pub fee_proportional_millionths: bool,
 }
 
-/// What a node told of itself, as of the span's last epoch, and which parts took another value meanwhile.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NodePassage {
-    pub id: NodeId,
-    pub details: Option<Arc<NodeDetails>>,
-    pub features_changed: bool,
-    pub addresses_changed: bool,
+/// Which parts of what a node told of itself have taken another value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NodeChanged {
+    pub features: bool,
+    pub addresses: bool,
 }
 
 impl Changed {
@@ -113,67 +111,108 @@ impl<'a> Span<'a> {
     pub fn visit(&self, mut visit: impl FnMut(Passage<'a>)) {
         let turns = self.turns();
         // A channel that was closed, or announced anew, has a life for each time: they are put together.
-        let mut ended: HashMap<ShortChannelId, Passage<'a>> = HashMap::new();
-        let channels = &self.history.channels;
-        for channel in channels.between(self.from, self.to).filter(|channel| channel.until <= self.to) {
-            if let Some(passage) = self.passage(channel, &turns) {
-                // In no order: either may be the earlier one, and what they are put together from is symmetric.
-                match ended.get_mut(&passage.scid) {
-                    Some(other) => other.before |= passage.before,
-                    None => drop(ended.insert(passage.scid, passage)),
+        let (mut ended, mut begun) = (HashMap::new(), Vec::new());
+        for channel in self.history.channels.between(self.from, self.to) {
+            if channel.until <= self.to {
+                if let Some(passage) = self.passage(channel, &turns) {
+                    // One life at most shows it at the first epoch: which of several is kept does not matter otherwise.
+                    let first: &mut Passage<'a> = ended.entry(passage.scid).or_insert_with(|| passage.clone());
+                    if passage.before {
+                        *first = passage;
+                    }
                 }
+            } else if channel.from > self.from {
+                begun.push(channel);
+            } else if let Some(passage) = self.passage(channel, &turns) {
+                visit(passage);
             }
         }
-        for channel in channels.between(self.from, self.to).filter(|channel| channel.until > self.to) {
-            let lived_before = if channel.from > self.from { ended.remove(&channel.scid) } else { None };
-            match (self.passage(channel, &turns), lived_before) {
-                (Some(mut passage), before) => {
-                    passage.before |= before.is_some_and(|before| before.before && before.nodes == passage.nodes);
+        for channel in begun {
+            match (self.passage(channel, &turns), ended.remove(&channel.scid)) {
+                (Some(mut passage), ended) => {
+                    passage.before = ended.is_some_and(|ended| ended.before && ended.nodes == passage.nodes);
                     visit(passage);
                 }
-                (None, Some(before)) => visit(before),
+                (None, Some(ended)) => visit(ended),
                 (None, None) => {}
             }
         }
         ended.into_values().for_each(visit);
     }
 
-    /// What became of a node.
-    pub fn node(&self, node: u32) -> NodePassage {
+    /// What a node told of itself, as of the last epoch.
+    pub fn node(&self, node: u32) -> (NodeId, Option<Arc<NodeDetails>>) {
         let nodes = &self.history.nodes;
-        let details = nodes.details(node, self.to).cloned();
-        let mut passage =
-            NodePassage { id: nodes.id(node), details, features_changed: false, addresses_changed: false };
+        (nodes.id(node), nodes.details(node, self.to).cloned())
+    }
+
+    /// Which parts of that took another value meanwhile.
+    pub fn node_changed(&self, node: u32) -> NodeChanged {
+        let mut changed = NodeChanged::default();
         let mut newer: Option<&Version<Arc<NodeDetails>>> = None;
-        for version in nodes.between(node, self.from, self.to) {
+        for version in self.history.nodes.between(node, self.from, self.to) {
             if let Some(newer) = newer.replace(version) {
-                passage.features_changed |= newer.value.features != version.value.features;
-                passage.addresses_changed |= newer.value.addresses != version.value.addresses;
+                changed.features |= newer.value.features != version.value.features;
+                changed.addresses |= newer.value.addresses != version.value.addresses;
             }
         }
         if newer.is_some_and(|oldest| oldest.since > self.from) {
-            (passage.features_changed, passage.addresses_changed) = (true, true); // it had told nothing
+            changed = NodeChanged { features: true, addresses: true }; // it had told nothing
         }
-        passage
+        changed
     }
 
-    /// One life of a channel within the span; `None` if no view shows it. Goes back in time, from one change of either
-    /// direction to the next: in between nothing changes but that a direction may fall silent.
+    /// One life of a channel within the span; `None` if no view shows it.
     fn passage(&self, channel: &'a Channel, turns: &[Ordinal]) -> Option<Passage<'a>> {
-        let past = self.history.channels.past();
-        let (first, last) = (channel.from.max(self.from), self.to.min(channel.until - 1));
-        let mut directions = channel.directions().each_ref().map(|direction| direction.between(past, first, last));
-        let mut versions = directions.each_mut().map(Iterator::next);
-        let mut passage = Passage {
+        let passage = Passage {
             scid: channel.scid,
             features: &channel.features,
             nodes: channel.nodes,
             capacity_sat: channel.capacity_sat(self.to),
-            before: false,
+            before: true,
             now: None,
-            throughout: first == self.from && last == self.to,
+            throughout: true,
             changed: [Changed::default(); 2],
         };
+        self.undisturbed(channel, passage.clone()).or_else(|| self.disturbed(channel, turns, passage))
+    }
+
+    /// The passage of a channel of which both directions were known all the time, and one enabled, as it is with most;
+    /// `None` if that cannot be said at a glance.
+    fn undisturbed(&self, channel: &'a Channel, mut passage: Passage<'a>) -> Option<Passage<'a>> {
+        if channel.from > self.from || channel.until <= self.to {
+            return None;
+        }
+        let (past, to) = (self.history.channels.past(), self.to().timestamp);
+        let most_msat = channel.most_msat(self.to);
+        let (mut now, mut enabled) = ([None; 2], [true; 2]);
+        for (number, direction) in channel.directions().iter().enumerate() {
+            let mut newer: Option<&Version<Heard>> = None;
+            for version in direction.between(past, self.from, self.to) {
+                let Heard { policy, timestamp } = &version.value;
+                if policy.htlc_maximum_msat > most_msat || !is_heard(*timestamp, to) {
+                    return None;
+                }
+                enabled[number] &= policy.enabled;
+                match newer.replace(version) {
+                    Some(newer) => passage.changed[number] |= Changed::between(&newer.value.policy, policy),
+                    None => now[number] = Some(*policy),
+                }
+            }
+            newer.filter(|oldest| oldest.since <= self.from)?;
+        }
+        passage.now = Some([now[0]?, now[1]?]);
+        enabled.contains(&true).then_some(passage)
+    }
+
+    /// The passage of any channel. Goes back in time, from one change of either direction to the next: in between nothing
+    /// changes but that a direction may fall silent.
+    fn disturbed(&self, channel: &Channel, turns: &[Ordinal], mut passage: Passage<'a>) -> Option<Passage<'a>> {
+        let past = self.history.channels.past();
+        let (first, last) = (channel.from.max(self.from), self.to.min(channel.until - 1));
+        let mut directions = channel.directions().each_ref().map(|direction| direction.between(past, first, last));
+        let mut versions = directions.each_mut().map(Iterator::next);
+        passage.throughout = first == self.from && last == self.to;
         let (mut end, mut ever) = (last, false);
         loop {
             let begun = |turn: Ordinal| if turn <= end { turn } else { 0 };

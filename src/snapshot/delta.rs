@@ -120,22 +120,23 @@ impl<'a> Delta<'a> {
         nodes.iter().for_each(|node| note(&mut self.nodes[*node as usize]));
     }
 
+    /// What is told of a node, if anything is or an announcement names it.
+    fn node(&self, number: u32, node: Node) -> Option<ToldNode> {
+        let changed = self.span.node_changed(number);
+        let (id, details) = self.span.node(number);
+        let left_out = self.left_out.node(&id);
+        let details = details.filter(|_| left_out.is_none_or(|last| last < self.until));
+        let all = !node.sure || node.renewed || left_out.is_some_and(|last| last >= self.since);
+        let features = details.clone().filter(|_| all || changed.features);
+        let addresses = details.filter(|_| all || changed.addresses);
+        let told = node.announced || features.is_some() || addresses.is_some();
+        told.then_some(ToldNode { id, features, addresses })
+    }
+
     fn finish(mut self) -> Contents {
-        let mut told: Vec<(u32, ToldNode)> = Vec::new();
-        for (number, node) in (0..).zip(&self.nodes).filter(|(_, node)| node.shown) {
-            let mut passage = self.span.node(number);
-            let left_out = self.left_out.node(&passage.id);
-            passage.details = passage.details.filter(|_| left_out.is_none_or(|last| last < self.until));
-            let all = !node.sure || node.renewed || left_out.is_some_and(|last| last >= self.since);
-            let details = ToldNode {
-                id: passage.id,
-                features: passage.details.clone().filter(|_| all || passage.features_changed),
-                addresses: passage.details.filter(|_| all || passage.addresses_changed),
-            };
-            if node.announced || details.features.is_some() || details.addresses.is_some() {
-                told.push((number, details));
-            }
-        }
+        let shown = (0..).zip(&self.nodes).filter(|(_, node)| node.shown);
+        let mut told: Vec<(u32, ToldNode)> =
+            shown.filter_map(|(number, node)| Some((number, self.node(number, *node)?))).collect();
         told.sort_unstable_by_key(|(_, node)| node.id);
         let mut places = vec![0; self.nodes.len()];
         for (place, (number, _)) in (0..).zip(&told) {
