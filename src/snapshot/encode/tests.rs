@@ -1,5 +1,7 @@
 //! The bytes themselves: that they are the same every time, and that no other choice would give fewer.
 
+mod deltas;
+
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
