@@ -245,5 +245,7 @@ async fn make(
             bytes
         }))
     };
-    served.deltas.try_get_with((since, version), make).await
+    let made = served.deltas.try_get_with((since, version), make).await;
+    served.deltas.run_pending_tasks().await; // what is kept is counted, and bounded, from now on
+    made
 }

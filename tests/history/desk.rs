@@ -85,6 +85,8 @@ async fn a_delta_is_made_once_however_many_ask() {
     }
     let status = office.desk.status();
     assert_eq!((status.computed, status.late, status.known_epochs), (2, 0, 3));
+    assert_eq!(status.cached, 2);
+    assert!(status.cached_bytes as usize > office.delta(0).len() + office.delta(1).len());
     assert_eq!(status.oldest_epoch.map(|oldest| oldest < office.epochs[0].timestamp), Some(true));
     let made = status.last.expect("made");
     assert_eq!((made.until, made.version, made.contents.changed), (office.epochs[2].timestamp, 2, 1));
