@@ -229,7 +229,7 @@ async fn the_status_has_the_fields_of_the_contract() {
             "version": "0.1.0", "network": "signet", "ready": true, "problem": null, "epoch": null, "left_out": 0,
             "deltas": {
                 "snapshots": "delta", "known_epochs": 0, "oldest_epoch": null, "cached": 0, "cached_bytes": 0,
-                "computed": 0, "late": 0, "last": null,
+                "computed": 0, "late": 0, "held_bytes": 0, "last": null,
             },
             "journal": { "last_seq": 0 }, "archive": null,
             "peers": [{ "node_id": "", "address": "h:1", "state": "" }],

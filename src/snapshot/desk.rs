@@ -6,7 +6,7 @@
 //! delta takes.
 
 use std::num::NonZero;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ use crate::history::History;
 const WITHIN: Duration = Duration::from_secs(1);
 /// How many bytes of deltas are kept.
 const KEPT_BYTES: u64 = 48 << 20;
+/// How many bytes of deltas there may be, those included that are no longer kept but still being sent: beyond that, no
+/// more are made until some clients have taken theirs.
+const ALIVE_BYTES: usize = 128 << 20;
 /// What an entry takes beside its bytes.
 const ENTRY_BYTES: u32 = 128;
 
@@ -57,9 +60,36 @@ pub struct Served {
 struct Workshop {
     /// One for each core.
     permits: Semaphore,
+    /// Bytes of deltas that somebody holds.
+    alive: Arc<AtomicUsize>,
     computed: AtomicU64,
     late: AtomicU64,
     last: Mutex<Option<Made>>,
+}
+
+/// A delta's bytes, which are counted for as long as somebody holds them.
+struct Alive {
+    bytes: Vec<u8>,
+    alive: Arc<AtomicUsize>,
+}
+
+impl Alive {
+    fn new(bytes: Vec<u8>, alive: &Arc<AtomicUsize>) -> Self {
+        alive.fetch_add(bytes.capacity(), Ordering::Relaxed);
+        Self { bytes, alive: Arc::clone(alive) }
+    }
+}
+
+impl AsRef<[u8]> for Alive {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
+    }
 }
 
 /// A delta that was made.
@@ -88,8 +118,10 @@ pub struct DeskStatus {
     pub cached_bytes: u64,
     /// Deltas that were computed since the start.
     pub computed: u64,
-    /// Answers since the start that were whole snapshots because a delta would have taken too long.
+    /// Answers since the start that were whole snapshots because a delta would have taken too long, or too much memory.
     pub late: u64,
+    /// Bytes of deltas that are kept, or being sent.
+    pub held_bytes: usize,
     /// The delta that was computed last.
     pub last: Option<Made>,
 }
@@ -106,12 +138,13 @@ impl Served {
     }
 
     /// The bytes of a delta, and what is in it; nothing where there is none, or none that is worth it.
-    fn compute(&self, chain: ChainHash, since: u32, version: Version) -> Option<(Bytes, Made)> {
+    fn compute(&self, chain: ChainHash, since: u32, version: Version) -> Option<(Vec<u8>, Made)> {
         let contents = self.contents(since)?;
-        let bytes = encode(&contents, chain, version).ok()?;
+        let mut bytes = encode(&contents, chain, version).ok()?;
+        bytes.shrink_to_fit();
         let (until, breakdown) = (contents.timestamp, contents.breakdown());
         let made = Made { since, until, version: version as u8, bytes: bytes.len(), contents: breakdown };
-        (bytes.len() < self.snapshot.returning.of(version).len()).then(|| (bytes.into(), made))
+        (bytes.len() < self.snapshot.returning.of(version).len()).then_some((bytes, made))
     }
 
     fn contents(&self, since: u32) -> Option<Contents> {
@@ -134,6 +167,7 @@ impl Desk {
             latest: ArcSwapOption::empty(),
             workshop: Arc::new(Workshop {
                 permits: Semaphore::new(cores),
+                alive: Arc::default(),
                 computed: AtomicU64::new(0),
                 late: AtomicU64::new(0),
                 last: Mutex::default(),
@@ -217,12 +251,13 @@ impl Desk {
             cached_bytes: served.map_or(0, |served| served.deltas.weighted_size()),
             computed: self.workshop.computed.load(Ordering::Relaxed),
             late: self.workshop.late.load(Ordering::Relaxed),
+            held_bytes: self.workshop.alive.load(Ordering::Relaxed),
             last: *self.workshop.last.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
 
-/// No core was free in time.
+/// No core was free in time, or too much is being sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Late;
 
@@ -238,11 +273,14 @@ async fn make(
     let make = async move {
         let permit = tokio::time::timeout(WITHIN, workshop.permits.acquire()).await;
         let Ok(Ok(_permit)) = permit else { return Err(Late) }; // never closed
+        if workshop.alive.load(Ordering::Relaxed) > ALIVE_BYTES {
+            return Err(Late);
+        }
         let computed = tokio::task::spawn_blocking(move || computing.compute(chain, since, version)).await;
         Ok(computed.ok().flatten().map(|(bytes, made)| {
             workshop.computed.fetch_add(1, Ordering::Relaxed);
             *workshop.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
-            bytes
+            Bytes::from_owner(Alive::new(bytes, &workshop.alive))
         }))
     };
     let made = served.deltas.try_get_with((since, version), make).await;

@@ -138,6 +138,9 @@ async fn another_epoch_has_deltas_of_its_own() {
     let body = office.desk.answer(office.epochs[0].timestamp.into(), Version::V2, now_s).await.expect("served");
     assert_eq!(decode(&body).expect("a delta").timestamp, office.epochs[1].timestamp);
     office.serve(&office.epochs[2]);
+    assert_eq!(office.desk.status().held_bytes, body.len(), "whoever is being sent one keeps it");
+    drop(body);
+    assert_eq!(office.desk.status().held_bytes, 0);
     assert_eq!(office.ask(0).await, office.delta(0));
     let published = office.desk.latest().as_ref().expect("served").snapshot.clone();
     // As after a start: what was published is there, and the history comes later.
