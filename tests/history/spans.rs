@@ -114,12 +114,12 @@ fn what_changed(policies: &[Policy]) -> Changed {
     }
 }
 
-/// Whether a channel was closed, or announced again, after the span's first epoch.
+/// Whether a channel was closed, reopened, or announced again, after the span's first epoch.
 fn renewed_between(span: &Span<'_>, scid: ShortChannelId, entries: &[Entry]) -> bool {
     let within = entries.iter().filter(|entry| span.from().seq < entry.seq && entry.seq < span.to().seq);
     within.into_iter().any(|entry| match &entry.event {
         Event::Fact(Fact::Channel { announcement, .. }) => announcement.scid() == scid,
-        Event::Fact(Fact::Closed { scid: closed, .. }) => *closed == scid,
+        Event::Fact(Fact::Closed { scid: closed, .. } | Fact::Reopened { scid: closed }) => *closed == scid,
         _ => false,
     })
 }
