@@ -57,8 +57,8 @@ A URL may be a snapshot's (it ends in a number, or in a number and .bin), the ba
 
 --json: source, unpacked_from, version, chain, chain_hash, timestamp, time, age_s, channels, channels_with_capacity, nodes,
 nodes_with_details, nodes_without_details, node_reminders, updates, updates_full, updates_incremental, updates_reminder,
-disabled_directions, disabled_channels, additional_data_bytes, trailing_bytes, and bytes: header, node_ids, node_details, announcements,
-updates and total, with raw, gzip, brotli and zstd each.
+disabled_directions, disabled_channels, additional_data_bytes, trailing_bytes, and bytes: header, node_ids, node_details,
+announcements, updates and total, with raw, gzip, brotli and zstd each.
 
 Exit code: 0; 1 if it cannot be read, or is no snapshot.";
 

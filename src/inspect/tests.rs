@@ -60,7 +60,7 @@ fn the_names_in_json_stay() {
     object(&json).keys().for_each(documented);
     object(&json["bytes"]).keys().for_each(documented);
     object(&json["bytes"]["total"]).keys().for_each(documented);
-    assert_eq!(object(&json).len(), 22);
+    assert_eq!(object(&json).len(), 23);
     assert_eq!(json["bytes"]["node_ids"]["raw"], 136);
 }
 
