@@ -7,13 +7,13 @@ PYLN := tests/support/pyln-requirements.txt
 
 .PHONY: test soak tools lint docs bench sizes goldens fuzz
 
-# Debian's packages that building (a C compiler; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
+# Debian's packages that building (compilers for C and C++; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
 # pgbouncer and Python) need, installed where they are missing (as root). The tests start clusters of their own: Debian's
 # default one is not made. And Core Lightning's own reader of recordings, from PyPI, in target/pyln: made once, and again
 # when its versions change.
 tools:
 	@missing=; \
-	command -v cc >/dev/null || missing="$$missing build-essential"; \
+	command -v cc >/dev/null && command -v c++ >/dev/null || missing="$$missing build-essential"; \
 	command -v perl >/dev/null || missing="$$missing perl"; \
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing="$$missing pgbouncer"; \
@@ -28,12 +28,16 @@ tools:
 		target/pyln/bin/pip install --quiet --disable-pip-version-check -r $(PYLN) && \
 		cp $(PYLN) target/pyln/requirements.txt; }
 
+# The wallets' test builds the official client with a feature that must not reach `rgsd`: by an invocation of its own.
 test: tools
 	cargo test --locked
+	cargo test --locked -p rgsd-wallets
 
-# The stories of outages and kills at full length, half an hour: `make test` runs them shortened.
+# The stories of outages and kills at full length, half an hour, and some seventy times as many random wallets, an hour:
+# `make test` runs them shortened.
 soak: tools
 	SOAK=1 cargo test --locked --test journal --test stories -- --nocapture
+	SOAK=1 cargo test --locked -p rgsd-wallets -- --nocapture
 
 # Makes the recordings and golden snapshots in snapshots/ anew, holds them against their stories, and shows what that
 # changes for wallets. To be read before it is committed.
@@ -50,11 +54,14 @@ goldens: tools
 lint: tools
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo fmt -p rgsd-wallets --check
+	cargo clippy --all-targets --locked -p rgsd-wallets -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --manifest-path fuzz/Cargo.toml --locked --target-dir target -- -D warnings
 
 docs: tools
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked -p rgsd-wallets
 
 # Mainnet-size benches, some ten minutes on a quiet machine; ends with a table of what was measured against its budget.
 bench: SHELL := /bin/bash
