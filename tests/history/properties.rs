@@ -8,6 +8,7 @@ use rgsd::gossip::{Closing, Fact, UnixMs};
 use rgsd::history::{History, View};
 use rgsd::journal::retention::Plan;
 use rgsd::journal::{Entry, Epoch, Event, Seq};
+use rgsd::snapshot::{Contents, LeftOut, delta};
 
 use crate::model;
 
@@ -21,6 +22,13 @@ fn learn<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> History {
 
 fn view(history: &History, epoch: &Epoch) -> View {
     history.view(epoch).expect("a known epoch")
+}
+
+/// The deltas to an epoch, from each of the others that comes before it.
+fn deltas(history: &History, from: &[Epoch], to: &Epoch) -> Vec<Contents> {
+    let earlier = from.iter().filter(|since| since.timestamp < to.timestamp);
+    let spans = earlier.map(|since| history.span(since, to).expect("both are known, and in this order"));
+    spans.map(|span| delta(&span, &LeftOut::default())).collect()
 }
 
 fn plan(entries: &[Entry], now: UnixMs, retention: Duration) -> Vec<Seq> {
@@ -74,7 +82,26 @@ proptest! {
     }
 
     #[test]
-    fn retention_changes_no_view(entries in model::journal(), cut in 0.0..1.0, later_days in 0..40u64, upto in 0.0..1.0) {
+    fn a_delta_never_changes(entries in model::journal(), compact in any::<u64>()) {
+        let mut history = History::new();
+        let mut last: Option<(Epoch, Vec<Epoch>, Vec<Contents>)> = None;
+        for entry in &entries {
+            history.apply(entry);
+            let known: Vec<Epoch> = history.epochs().copied().collect();
+            if let Some(epoch) = known.last().filter(|epoch| epoch.seq == entry.seq) {
+                last = Some((*epoch, known.clone(), deltas(&history, &known, epoch)));
+            }
+            if compact.rotate_left(entry.seq.0 as u32) & 3 == 0 {
+                history.compact();
+            }
+            if let Some((epoch, known, at_the_time)) = &last {
+                prop_assert_eq!(&deltas(&history, known, epoch), at_the_time);
+            }
+        }
+    }
+
+    #[test]
+    fn retention_changes_no_view_and_no_delta(entries in model::journal(), cut in 0.0..1.0, later_days in 0..40u64, upto in 0.0..1.0) {
         // Forget at some moment, go on with what comes after, and start again from what is left.
         let now = entries[((entries.len() - 1) as f64 * cut) as usize].seen;
         let known: Vec<Entry> = entries.iter().filter(|entry| entry.seen <= now).cloned().collect();
@@ -90,8 +117,10 @@ proptest! {
             let (whole, short) = (learn(all), learn(without(all, &gone)));
             let young = |epoch: &&Epoch| u64::from(epoch.timestamp) * 1_000 + 8 * DAY_S * 1_000 >= now.0;
             let current = whole.last_epoch();
-            for epoch in whole.epochs().filter(young).chain(current) {
+            let known: Vec<Epoch> = whole.epochs().filter(young).chain(current).copied().collect();
+            for epoch in &known {
                 prop_assert_eq!(view(&short, epoch), view(&whole, epoch));
+                prop_assert_eq!(deltas(&short, &known, epoch), deltas(&whole, &known, epoch));
             }
             prop_assert_eq!(short.last_epoch(), current);
         }
