@@ -144,6 +144,7 @@ impl<R: Receiver> Follower<R> {
         let renewed = self.renewed.replace((row.term, row.renewals)) != self.renewed;
         link.note(|health| {
             health.term = Some(row.term);
+            health.epoch_offset_s = Some(row.epoch_offset_s);
             health.last_seq = Some(row.last_seq);
             if renewed {
                 health.writer_seen = Some(Instant::now());

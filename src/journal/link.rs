@@ -67,6 +67,8 @@ pub struct Health {
     pub term: Option<Term>,
     /// Whether the last thing asked of it worked.
     pub connected: bool,
+    /// How many seconds past the interval's multiples that term's epochs are cut, once known.
+    pub epoch_offset_s: Option<u32>,
     /// Its last entry, once known.
     pub last_seq: Option<Seq>,
     /// Of what waits to be shipped, when the oldest was accepted.

@@ -155,7 +155,11 @@ async fn join(
         let attachment = Attachment::Writing(term);
         journal.identify(Identity { attachment, epoch_offset_s: row.epoch_offset_s, ..journal.identity() })?;
     }
-    link.note(|health| (health.term, health.last_seq) = (Some(row.term), Some(row.last_seq)));
+    link.note(|health| {
+        health.term = Some(row.term);
+        health.epoch_offset_s = Some(row.epoch_offset_s);
+        health.last_seq = Some(row.last_seq);
+    });
     Ok(())
 }
 

@@ -213,7 +213,8 @@ impl Keeper {
             let followed = stop.run_until_cancelled(follow::follow(&mut link, setup)).await;
             let Some(now) = followed.transpose()? else { return Ok(ship::End::Stopped) };
             (identity, taken_over) = (now, true);
-            link.note(|health| health.role = Role::Writer);
+            let offset_s = Some(identity.epoch_offset_s);
+            link.note(|health| (health.role, health.epoch_offset_s) = (Role::Writer, offset_s));
         }
         let setup = ship::Setup {
             link,

@@ -62,6 +62,7 @@ fn curate(
             apply(history, until_epoch);
             if let Some(Entry { event: Event::Epoch { timestamp, .. }, .. }) = until_epoch.last() {
                 state.epoch_was(*timestamp);
+                state.follow_the_writer();
                 let history = read(history);
                 // A copied one may be older than what is served, where another collector's clock is behind.
                 let newer = *timestamp > state.published();

@@ -83,6 +83,7 @@ impl Run {
         let for_deltas = Arc::downgrade(&history);
         publisher::start(matters, for_deltas, folder.clone(), config.network, Arc::clone(state), &back);
         state.desk().cut_at(identity.epoch_offset_s);
+        state.follow_the_writer();
         let cut_by = (role == Role::Writer).then(|| snapshot::rules(config.graph));
         curator::start(history, commits, next, cut_by, state, &back);
         scheduler::start_retention(writer.retainer(), config.retention, state, &front);

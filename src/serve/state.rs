@@ -141,6 +141,13 @@ impl State {
         };
     }
 
+    /// Epochs are where the archive's writer cuts them, which may be another one by now.
+    pub fn follow_the_writer(&self) {
+        if let Some(offset_s) = self.health().and_then(|health| health.epoch_offset_s) {
+            self.desk.cut_at(offset_s);
+        }
+    }
+
     /// How the last publication ended: the error, or none.
     pub fn publication_was(&self, error: Option<String>) {
         self.told().publication = error;
