@@ -55,12 +55,12 @@ pub fn reachable<'a>(epoch: &Epoch, known: impl IntoIterator<Item = &'a Epoch>) 
 }
 
 /// Which snapshot a wallet gets whose last sync was `last_sync` (0 for never), where `epoch` is the one that is served
-/// at `now_s`, and `since` are the times of those that are [`reachable`] from it, in ascending order. All times are in
-/// unix seconds.
-pub fn choose(last_sync: u64, epoch: u32, since: &[u32], grid: Grid, now_s: u32, mode: Mode) -> Choice {
+/// at `now_s`, and `since` are the times of those that are [`reachable`] from it, in ascending order, and `grid` is when
+/// epochs are cut, where that is known. All times are in unix seconds.
+pub fn choose(last_sync: u64, epoch: u32, since: &[u32], grid: Option<Grid>, now_s: u32, mode: Mode) -> Choice {
     let Ok(last_sync) = u32::try_from(last_sync) else { return Choice::Returning };
     let age_s = now_s.saturating_sub(epoch);
-    let is_up_to_date = || last_sync == epoch || grid.is_just_ahead(last_sync, epoch);
+    let is_up_to_date = || last_sync == epoch || grid.is_some_and(|grid| grid.is_just_ahead(last_sync, epoch));
     match mode {
         _ if last_sync == 0 => Choice::Full,
         _ if age_s <= WHOLE_FOR_S && is_up_to_date() => Choice::Nothing { timestamp: last_sync },

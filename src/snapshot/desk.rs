@@ -6,7 +6,7 @@
 //! delta takes.
 
 use std::num::NonZero;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ pub struct Desk {
     chain: ChainHash,
     mode: Mode,
     interval: Interval,
-    offset_s: AtomicU32,
+    /// When epochs are cut; nothing before that is known.
+    grid: ArcSwapOption<Grid>,
     latest: ArcSwapOption<Served>,
     workshop: Arc<Workshop>,
 }
@@ -163,7 +164,7 @@ impl Desk {
             chain: ChainHash::using_genesis_block_const(network),
             mode,
             interval,
-            offset_s: AtomicU32::new(0),
+            grid: ArcSwapOption::empty(),
             latest: ArcSwapOption::empty(),
             workshop: Arc::new(Workshop {
                 permits: Semaphore::new(cores),
@@ -189,7 +190,7 @@ impl Desk {
 
     /// Epochs are cut so many seconds past the interval's multiples.
     pub fn cut_at(&self, offset_s: u32) {
-        self.offset_s.store(offset_s, Ordering::Relaxed);
+        self.grid.store(Some(Arc::new(Grid { interval: self.interval, offset_s })));
     }
 
     /// What is served; nothing before the first snapshot.
@@ -207,7 +208,7 @@ impl Desk {
     pub async fn answer(&self, last_sync: u64, version: Version, now_s: u32) -> Option<Bytes> {
         let served = self.latest.load_full()?;
         let snapshot = &served.snapshot;
-        let grid = Grid { interval: self.interval, offset_s: self.offset_s.load(Ordering::Relaxed) };
+        let grid = self.grid.load().as_deref().copied();
         Some(match choose(last_sync, snapshot.epoch.timestamp, &served.since, grid, now_s, self.mode) {
             Choice::Full => snapshot.full.of(version),
             Choice::Returning => snapshot.returning.of(version),

@@ -8,8 +8,8 @@ const DAY_S: u32 = 24 * HOUR_S;
 /// On the grid: 17 seconds past a full hour.
 const EPOCH: u32 = 1_700_006_400 - 2 * HOUR_S + 17;
 
-fn grid(interval_s: u32, offset_s: u32) -> Grid {
-    Grid { interval: Interval::new(Duration::from_secs(interval_s.into())).expect("an interval"), offset_s }
+fn grid(interval_s: u32, offset_s: u32) -> Option<Grid> {
+    Some(Grid { interval: Interval::new(Duration::from_secs(interval_s.into())).expect("an interval"), offset_s })
 }
 
 fn chosen(last_sync: u64, since: &[u32]) -> Choice {
@@ -49,6 +49,15 @@ fn a_wallet_that_met_a_replica_ahead_is_up_to_date() {
             assert_eq!(choice(timestamp), Choice::Returning, "{timestamp}");
         }
     }
+}
+
+/// While the journal is being read, or the archive waited for, nobody knows when epochs are cut: a full hour, say, is
+/// another server's time.
+#[test]
+fn before_the_grid_is_known_nobody_is_ahead() {
+    let choice = |last_sync: u32| choose(last_sync.into(), EPOCH, &[], None, EPOCH + HOUR_S, Mode::Delta);
+    assert_eq!(choice(EPOCH - 17 + HOUR_S), Choice::Returning);
+    assert_eq!(choice(EPOCH), Choice::Nothing { timestamp: EPOCH });
 }
 
 #[test]
