@@ -84,7 +84,8 @@ impl Fact {
 pub enum Closing {
     /// Neither direction was heard for longer than the retention.
     Silent,
-    /// It had been accepted unproven, and a later look at the chain found no such funding output.
+    /// A look at the chain found no such funding output: it had been accepted unproven, or proven while another collector
+    /// watched the chain.
     Unfunded,
     /// A recording says so, without a reason.
     Recorded,

@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Closing, Direction, Fact, NodeId, ShortChannelId, UnixMs};
+use super::{ChannelAnnouncement, Closing, Direction, Fact, NodeId, ShortChannelId, UnixMs};
 
 /// See the module's words.
 #[derive(Default, Debug)]
@@ -112,6 +112,14 @@ impl Pending {
             }
         }
         true
+    }
+
+    /// The channels that were proven here, in the order of their acceptance.
+    pub fn proven(&self) -> impl Iterator<Item = &ChannelAnnouncement> {
+        self.facts.values().filter_map(|(_, fact)| match fact {
+            Fact::Channel { announcement, capacity_sat: Some(_) } => Some(announcement),
+            _ => None,
+        })
     }
 
     /// Everything, in the order of acceptance, but a completed sync last: it speaks of all the others.

@@ -261,6 +261,43 @@ fn a_stand_by_reads_on_where_the_writer_ended() {
 }
 
 #[test]
+fn what_only_the_stand_by_had_heard_of_is_looked_up_again_when_it_takes_over() {
+    story(async {
+        let world = World::new(CHANNELS).await;
+        let gone = routable(&world, 1)[0];
+        let (all, most) = (world.store(), Store::new(world.network.dump_where(|channel| channel.scid != gone)));
+        let (tells_all, tells_most) = (world.peer(0, &all).await, world.peer(1, &most).await);
+        let database = Cluster::shared().database();
+        let lines =
+            format!("database.url = {:?}\ndatabase.lease = \"2s\"\ndatabase.timeout = \"1s\"\n", database.url);
+        let start = async |name: &str, peer: &PeerHandle| {
+            let config = world.config_file_in(&world.data_dir().join(name), "10s", [peer], &lines);
+            let process = Process::serve(&config);
+            let url = process.url().await;
+            (process, url)
+        };
+        let (writer, url) = start("one", &tells_most).await;
+        let left = world.truth().without(gone);
+        eventually_tells(&writer, &url, &left).await;
+        let (stand_by, url_of_stand_by) = start("two", &tells_all).await;
+        let proven = async || status(&url_of_stand_by).await["messages"]["accepted"].as_u64() >= Some(3);
+        eventually_told("the stand-by has it", || stand_by.said(), proven).await;
+
+        // The writer knows of no such channel.
+        world.chain.spend(gone, Spending::MutualClose).expect("spent");
+        world.chain.mine(1);
+        has_read(&stand_by, &url_of_stand_by, world.chain.tip_height()).await;
+        writer.kill();
+        eventually_told("it leads", || stand_by.said(), async || stand_by.said().contains("leading: ")).await;
+        let epoch = async || status(&url_of_stand_by).await["epoch"]["timestamp"].as_u64();
+        let before = epoch().await.expect("an epoch");
+        eventually_told("epochs of its own", || stand_by.said(), async || epoch().await > Some(before + 10)).await;
+        eventually_tells(&stand_by, &url_of_stand_by, &left).await;
+        stand_by.kill();
+    });
+}
+
+#[test]
 fn a_kill_changes_nothing_of_it() {
     story(async {
         let world = World::new(CHANNELS).await;

@@ -188,6 +188,7 @@ impl Checker {
         for direction in Direction::BOTH {
             self.drop_held(announcement.scid(), direction);
         }
+        self.withdraw_late_claim(announcement.scid(), outcome); // of the channel before
         self.accept(now, Fact::Channel { announcement, capacity_sat: Some(capacity_sat) }, outcome);
         for update in candidate.into_updates() {
             let admitted = self.admit_to_known(now, update, outcome);
@@ -230,12 +231,11 @@ impl Checker {
         }
     }
 
-    /// A channel that was accepted unproven has been looked up.
+    /// A channel that was let through before has been looked up.
     pub(super) fn settle_late(&mut self, now: UnixMs, scid: ShortChannelId, verdict: Verdict, outcome: &mut Outcome) {
-        if self.known.channel(scid).is_none_or(|channel| channel.capacity_sat.is_some()) {
-            return;
-        }
+        let Some(channel) = self.known.channel(scid) else { return };
         let fact = match verdict {
+            Verdict::Proven { .. } if channel.capacity_sat.is_some() => return,
             Verdict::Proven { capacity_sat } => Fact::Proof { scid, capacity_sat },
             Verdict::Refused(_) => Fact::Closed { scid, reason: Closing::Unfunded },
         };

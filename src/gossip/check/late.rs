@@ -1,4 +1,5 @@
-//! Questions about channels that were accepted unproven: which are asked, at most one for each channel.
+//! Questions about channels that were let through already, unproven or while another collector watched the chain: which
+//! are asked, at most one for each channel.
 
 use std::collections::HashMap;
 

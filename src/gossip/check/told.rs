@@ -3,7 +3,7 @@
 //! It has passed that collector's checking stage, so nothing of it is checked again. What is newer here stays as it is;
 //! what waited here for a channel that the other one has let through waits no longer.
 
-use super::super::funding::Claim;
+use super::super::funding::{Claim, FundingScript, funding_script};
 use super::super::{ChannelAnnouncement, Direction, Fact, NodeAnnouncement, ShortChannelId, UnixMs};
 use super::{Checker, Outcome, Refusal};
 
@@ -92,10 +92,21 @@ impl Checker {
     /// The question for a channel that is known and unproven, where somebody is there to answer it.
     pub(super) fn claim_late(&mut self, scid: ShortChannelId) -> Option<Claim> {
         let script = *self.known.unproven_script(scid).filter(|_| self.rules.proofs)?;
+        Some(self.new_late_claim(scid, script))
+    }
+
+    /// The question for a channel that was proven while another collector watched the chain.
+    pub fn claim_again(&mut self, announcement: &ChannelAnnouncement) -> Option<Claim> {
+        let scid = announcement.scid();
+        self.known.channel(scid).filter(|known| self.rules.proofs && known.nodes == announcement.nodes())?;
+        Some(self.new_late_claim(scid, funding_script(&announcement.bitcoin_keys())))
+    }
+
+    fn new_late_claim(&mut self, scid: ShortChannelId, script: FundingScript) -> Claim {
         let id = self.next_claim;
         self.next_claim += 1;
         self.late_claims.add(id, scid);
-        Some(Claim { id, scid, script })
+        Claim { id, scid, script }
     }
 
     pub(super) fn withdraw_late_claim(&mut self, scid: ShortChannelId, outcome: &mut Outcome) {

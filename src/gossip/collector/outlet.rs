@@ -1,6 +1,7 @@
 //! Where accepted facts go: to the journal at once, or, while another collector leads, to what is pending.
 
 use super::super::check::{Checker, Outcome};
+use super::super::funding::Claim;
 use super::super::pending::Pending;
 use super::super::{Fact, UnixMs};
 
@@ -40,6 +41,13 @@ impl Outlet {
     /// How many accepted facts the leader's journal lacks.
     pub fn pending(&self) -> usize {
         self.pending.as_ref().map_or(0, Pending::len)
+    }
+
+    /// The questions for the channels that this collector has proven and the leader's journal lacks. Whoever watched the
+    /// chain meanwhile passed over their spends.
+    pub fn claim_again(&self, checker: &mut Checker) -> Vec<Claim> {
+        let proven = self.pending.iter().flat_map(Pending::proven);
+        proven.filter_map(|announcement| checker.claim_again(announcement)).collect()
     }
 
     /// Takes what this collector accepted.

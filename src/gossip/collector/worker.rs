@@ -9,7 +9,7 @@ use bitcoin::secp256k1::PublicKey;
 use tokio::sync::{Notify, oneshot};
 
 use super::super::check::{Checker, Heard, Outcome};
-use super::super::funding::{BlockSpends, Finding, Prover, Question, Settled};
+use super::super::funding::{BlockSpends, Finding, Prover, Question, Settled, Watched};
 use super::super::intake::{Arrival, Intake};
 use super::super::peers::{Board, PeerState};
 use super::super::sync::{Ask, Standing, Step, Syncs};
@@ -226,8 +226,16 @@ impl Worker {
     }
 
     fn lead(&mut self) -> Result<(), SinkClosed> {
+        if self.outlet.is_leading() {
+            return Ok(());
+        }
+        let claims = self.outlet.claim_again(&mut self.checker);
         let facts = self.outlet.lead()?;
         tracing::info!(facts, "leading: what the journal lacked is on its way");
+        if let Some(prover) = &self.prover {
+            prover.watch(Watched::here(self.checker.trail())); // what was found out before says nothing
+            claims.into_iter().for_each(|claim| prover.prove(claim));
+        }
         self.let_watch();
         self.publish();
         Ok(())

@@ -329,6 +329,11 @@ impl Prover {
         let _ = self.orders.send(Order::Withdraw { id, scid });
     }
 
+    /// This collector watches the chain from now on, where it did not, and it was watched so far.
+    pub fn watch(&self, watched: Watched) {
+        let _ = self.orders.send(Order::Watch(watched));
+    }
+
     /// How it is doing; changes are announced.
     pub fn status(&self) -> watch::Receiver<ProverStatus> {
         self.status.clone()

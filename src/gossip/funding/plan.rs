@@ -159,16 +159,15 @@ impl Plan {
         [gathered, held, link, self.board.next_wake()].into_iter().flatten().min()
     }
 
-    /// Who watches the chain has changed, or how far it is watched.
+    /// Who watches the chain has changed, or how far it is watched: what was proven before says nothing.
     pub fn watch(&mut self, watched: Watched) {
         self.watched = watched;
+        self.outcomes = Outcomes::default();
     }
 
-    /// The chain is being looked through for spends in this block, and was in those before: what was proven before says
-    /// nothing.
+    /// The chain is being looked through for spends in this block, and was in those before.
     pub fn reach(&mut self, block: BlockId) {
-        self.watched = Watched::UpTo(block);
-        self.outcomes = Outcomes::default();
+        self.watch(Watched::UpTo(block));
         self.link.answered();
     }
 

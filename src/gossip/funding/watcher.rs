@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::link::{CONFIRMATIONS, pause};
 use super::rest::{MAX_HEADERS, Rest, RestError};
 use super::scan::Candidate;
-use super::{BlockSpends, FundingTag, Order, Spend, Timing, Watched};
+use super::{BlockSpends, FundingTag, Order, Spend, Timing};
 use crate::gossip::{BlockId, ShortChannelId, Trail};
 
 /// So often in a row a block is asked for that bitcoind says it does not have, before it is passed over.
@@ -67,7 +67,6 @@ impl Watcher {
     /// Runs until nobody answers any more.
     pub async fn run(mut self) {
         let Ok(mut trail) = self.ask(Question::Trail).await else { return };
-        self.order(Order::Watch(Watched::here(&trail)));
         let mut failures = 0;
         loop {
             let Some(tip) = self.usable_tip().await else { return };

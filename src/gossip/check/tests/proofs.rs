@@ -219,3 +219,49 @@ fn a_proven_channel_takes_the_place_of_one_that_was_reorganised_away() {
     assert_eq!(facts.len(), 3, "the channel and both updates");
     assert_eq!(checker.channel_count(), 1);
 }
+
+#[test]
+fn what_was_proven_while_another_collector_watched_the_chain_is_looked_up_again() {
+    let network = network(3);
+    let mut checker = Checker::new(rules(true));
+    let claims = checker.check(NOW, heard(network.dump())).claims;
+    let facts = checker.settle(NOW, claims.iter().map(|claim| proven(claim, &network))).facts;
+    let announcements: Vec<_> = facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::Channel { announcement, .. } => Some(announcement),
+            _ => None,
+        })
+        .collect();
+    let again: Vec<_> = announcements.iter().filter_map(|channel| checker.claim_again(channel)).collect();
+    assert_eq!(again.len(), 3);
+    assert!(again.iter().all(|claim| claims.iter().any(|c| (c.scid, c.script) == (claim.scid, claim.script))));
+    let spent = again[1].scid;
+    let answers = again.iter().map(|claim| match claim.scid {
+        scid if scid == spent => {
+            Settled { id: claim.id, verdict: Verdict::Refused(funding::Refusal::SpentOrMissing) }
+        }
+        _ => proven(claim, &network),
+    });
+    let facts = checker.settle(NOW, answers).facts;
+    assert_eq!(facts, [Fact::Closed { scid: spent, reason: Closing::Unfunded }]);
+    let of_spent = announcements.iter().find(|channel| channel.scid() == spent).expect("one of three");
+    assert_eq!(checker.claim_again(of_spent), None);
+}
+
+#[test]
+fn a_late_question_ends_when_another_channel_is_proven_in_that_place() {
+    let network = network(3);
+    let mut checker = Checker::new(rules(true));
+    let real = &network.channels()[0];
+    let rival = ChannelAnnouncement::from_wire(&network.rival(0, 1)[0][..]).expect("well-formed");
+    checker.learn(NOW, &Fact::Channel { announcement: rival, capacity_sat: None });
+    let late = checker.claim_unproven();
+    assert_eq!(late.len(), 1);
+    let waiting = checker.check(NOW, heard(real.messages()));
+    let accepted = checker.settle(NOW, waiting.claims.iter().map(|claim| proven(claim, &network)));
+    assert_eq!(accepted.withdrawn, [(late[0].id, real.scid)]);
+    let refused = Verdict::Refused(funding::Refusal::WrongScript);
+    assert_eq!(checker.settle(NOW, [Settled { id: late[0].id, verdict: refused }]).facts, []);
+    assert!(checker.is_known(real.scid));
+}
