@@ -33,12 +33,14 @@ pub(super) fn start(
     // The published snapshot may be of a journal that was moved away: its timestamp must not come again either.
     let published = state.published();
     state.epoch_was(published);
+    // It may not be the last epoch's: that one waits to be published, or cannot be, or is of other rules.
+    let is_known = |served: &Epoch| read(&history).epoch_at(served.timestamp) == Some(*served);
+    if let Some(served) = state.served().filter(is_known) {
+        state.desk().resume(reachable(&served, read(&history).epochs()), Arc::downgrade(&history));
+    }
     let last = read(&history).last_epoch().copied();
     if let Some(last) = last {
         state.epoch_was(last.timestamp);
-        if state.serves(&last) {
-            state.desk().resume(reachable(&last, read(&history).epochs()), Arc::downgrade(&history));
-        }
         let ours = by.is_none_or(|by| by == last.rules);
         if last.timestamp > published && ours && is_of_use(&last, state) {
             next.send_replace(Matter::of(&read(&history), &last).map(Arc::new));

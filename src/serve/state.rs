@@ -76,14 +76,14 @@ impl State {
         Arc::clone(&self.desk)
     }
 
-    /// Whether this epoch's snapshot is served.
-    pub fn serves(&self, epoch: &Epoch) -> bool {
-        self.desk.latest().as_ref().is_some_and(|served| served.snapshot.epoch == *epoch)
+    /// The epoch whose snapshot is served.
+    pub fn served(&self) -> Option<Epoch> {
+        self.desk.latest().as_ref().map(|served| served.snapshot.epoch)
     }
 
-    /// The time of the epoch whose snapshot is served; 0 before the first.
+    /// Its time; 0 before the first.
     pub fn published(&self) -> u32 {
-        self.desk.latest().as_ref().map_or(0, |served| served.snapshot.epoch.timestamp)
+        self.served().map_or(0, |epoch| epoch.timestamp)
     }
 
     pub fn clock(&self) -> Arc<dyn Clock> {

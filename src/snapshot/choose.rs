@@ -1,9 +1,8 @@
 //! Which snapshot answers whom: from the time of a wallet's last sync alone.
 
-use crate::journal::Epoch;
-
-use super::Interval;
 use super::delta::{REACH_S, SERVED_FOR_S, WHOLE_FOR_S};
+use super::{Interval, RULES_VERSION};
+use crate::journal::{Epoch, Rules};
 
 /// What a wallet gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,10 +46,11 @@ impl Grid {
 }
 
 /// The epochs that a delta to `epoch` can begin with, of all that are known: less than [`REACH_S`] back, by the same
-/// rules. Their times, in ascending order.
+/// rules, which are today's (what wallets were told by others, nobody knows). Their times, in ascending order.
 pub fn reachable<'a>(epoch: &Epoch, known: impl IntoIterator<Item = &'a Epoch>) -> Vec<u32> {
     let near = |since: u32| since < epoch.timestamp && epoch.timestamp - since < REACH_S;
-    let known = known.into_iter().filter(|known| near(known.timestamp) && known.rules == epoch.rules);
+    let same = |rules: Rules| rules == epoch.rules && rules.version == RULES_VERSION;
+    let known = known.into_iter().filter(|known| near(known.timestamp) && same(known.rules));
     known.map(|known| known.timestamp).collect()
 }
 

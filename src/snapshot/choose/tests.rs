@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::journal::{Graph, Rules, Seq};
+use crate::journal::{Graph, Seq};
 
 const HOUR_S: u32 = 3_600;
 const DAY_S: u32 = 24 * HOUR_S;
@@ -89,9 +89,9 @@ fn where_only_full_snapshots_are_wanted_known_epochs_get_them() {
 
 #[test]
 fn a_delta_begins_less_than_six_days_back_and_under_the_same_rules() {
-    let rules = Rules { version: 2, graph: Graph::Routable };
+    let rules = crate::snapshot::rules(Graph::Routable);
     let epoch = |timestamp, rules| Epoch { timestamp, seq: Seq(timestamp.into()), rules };
-    let others = [Rules { version: 1, ..rules }, Rules { graph: Graph::Complete, ..rules }];
+    let others = [Rules { version: RULES_VERSION - 1, ..rules }, Rules { graph: Graph::Complete, ..rules }];
     let known = [
         epoch(EPOCH - 6 * DAY_S, rules),
         epoch(EPOCH - 6 * DAY_S + 1, rules),
@@ -102,4 +102,7 @@ fn a_delta_begins_less_than_six_days_back_and_under_the_same_rules() {
         epoch(EPOCH + 10, rules),
     ];
     assert_eq!(reachable(&known[5], &known), [EPOCH - 6 * DAY_S + 1, EPOCH - 10]);
+    // What another version has published stays up for a while, and its rules are not known.
+    let foreign = [epoch(EPOCH - 10, others[0]), epoch(EPOCH, others[0])];
+    assert!(reachable(&foreign[1], &foreign).is_empty());
 }
