@@ -21,6 +21,24 @@ use crate::gossip::{BlockId, ShortChannelId, Trail};
 /// So often in a row a block is asked for that bitcoind says it does not have, before it is passed over.
 const MISSING_AT_MOST: u32 = 4;
 
+/// So many failures in a row, of a bitcoind that answers otherwise, the operator should know of.
+const TOLD_AFTER: u32 = 4;
+
+/// Failures in a row, since the last block that was read.
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    all: u32,
+    /// The last ones, as far as they said that there is no such block.
+    missing: u32,
+}
+
+impl Failures {
+    fn count(&mut self, error: &RestError) {
+        self.all = self.all.saturating_add(1);
+        self.missing = if matches!(error, RestError::NotFound(_)) { self.missing.saturating_add(1) } else { 0 };
+    }
+}
+
 /// What the watcher asks the checking stage. Nobody answers once the collector has stopped.
 #[derive(Debug)]
 pub enum Question {
@@ -67,17 +85,26 @@ impl Watcher {
     /// Runs until nobody answers any more.
     pub async fn run(mut self) {
         let Ok(mut trail) = self.ask(Question::Trail).await else { return };
-        let mut failures = 0;
+        let mut failures = Failures::default();
         loop {
             let Some(tip) = self.usable_tip().await else { return };
             let before = trail.last();
             match self.catch_up(&mut trail, tip, failures).await {
-                Ok(()) => failures = 0,
+                Ok(()) => failures = Failures::default(),
                 Err(Trouble::Stopped) => return,
                 Err(Trouble::Rest(error)) => {
-                    failures = if trail.last() == before { failures.saturating_add(1) } else { 1 };
+                    if trail.last() != before {
+                        failures = Failures::default();
+                    }
+                    failures.count(&error);
+                    if failures.all == TOLD_AFTER {
+                        tracing::warn!(
+                            "the chain cannot be read on: {error}; it is tried again, and channels that have ended stay \
+                             meanwhile"
+                        );
+                    }
                     self.order(Order::Doubt(error));
-                    tokio::time::sleep(pause(&self.timing, failures - 1, &mut self.rng)).await;
+                    tokio::time::sleep(pause(&self.timing, failures.all - 1, &mut self.rng)).await;
                     continue;
                 }
             }
@@ -94,7 +121,7 @@ impl Watcher {
 
     /// Reads what lies between the trail and the tip, or as much of it as one answer lists. Nothing is read while the
     /// tip is below the trail's end: bitcoind is catching up, or in the middle of a reorganisation.
-    async fn catch_up(&mut self, trail: &mut Trail, tip: Tip, failures: u32) -> Result<(), Trouble> {
+    async fn catch_up(&mut self, trail: &mut Trail, tip: Tip, failures: Failures) -> Result<(), Trouble> {
         let Some(last) = trail.last() else { return self.begin(trail, tip).await };
         if tip.block.height < last.height || tip.block == last {
             return Ok(());
@@ -109,18 +136,19 @@ impl Watcher {
                 first.height,
                 last.height
             );
-            self.hand_over(trail, *last, Vec::new()).await?;
+            // What a reorganisation may have undone among them stays closed: the spends are in its blocks, too, as a rule.
+            self.pass_over(trail, *last).await?;
         }
         for (nth, block) in blocks.into_iter().enumerate() {
             match self.read(trail, block).await {
-                Err(Trouble::Rest(RestError::NotFound(_))) if nth == 0 && failures + 1 >= MISSING_AT_MOST => {
+                Err(Trouble::Rest(RestError::NotFound(_))) if nth == 0 && failures.missing + 1 >= MISSING_AT_MOST => {
                     tracing::warn!(
                         "bitcoind does not have block {} ({}): it is passed over, and channels that were closed in it \
                          stay until they have been silent for too long",
                         block.height,
                         block.hash
                     );
-                    self.hand_over(trail, block, Vec::new()).await?;
+                    self.pass_over(trail, block).await?;
                 }
                 read => read?,
             }
@@ -162,6 +190,11 @@ impl Watcher {
         self.order(Order::Reach(block));
         let spends = self.spends(&candidates).await?;
         self.hand_over(trail, block, spends).await
+    }
+
+    async fn pass_over(&mut self, trail: &mut Trail, block: BlockId) -> Result<(), Trouble> {
+        self.order(Order::Reach(block));
+        self.hand_over(trail, block, Vec::new()).await
     }
 
     async fn hand_over(&mut self, trail: &mut Trail, block: BlockId, spends: Vec<Spend>) -> Result<(), Trouble> {

@@ -1,5 +1,7 @@
 //! The watcher against a synthetic chain, the test in the place of the checking stage.
 
+use std::time::Duration;
+
 use bitcoin::Network as Bitcoin;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -7,10 +9,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{PATIENCE, claim, fast};
 use crate::gossip::funding::{
-    BlockSpends, Finding, FundingScript, FundingTag, Prover, Question, Settings, Spend, Verdict, Watched,
+    BlockSpends, Finding, FundingScript, FundingTag, Prover, Question, Settings, Spend, Timing, Verdict, Watched,
 };
 use crate::gossip::{BlockId, NodeId, ShortChannelId, Trail, UnixMs};
-use crate::synth::{Chain, ChainServer, Channel, Network, NetworkSpec, Spending, Topology};
+use crate::synth::{BadBlock, Chain, ChainServer, Channel, Mode, Network, NetworkSpec, Spending, Topology};
 
 struct Rig {
     network: Network,
@@ -23,11 +25,15 @@ struct Rig {
 
 impl Rig {
     async fn new(watched: Watched) -> Self {
+        Self::with(watched, fast()).await
+    }
+
+    async fn with(watched: Watched, timing: Timing) -> Self {
         let topology = Topology::generate(30, 1);
         let network = Network::new(&topology, NetworkSpec::default(), UnixMs(1_790_000_000_000)).unwrap();
         let chain = Chain::of(&network, network.last_height() + 6);
         let server = chain.serve(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
-        let settings = Settings { rest_url: server.url(), network: Bitcoin::Regtest, timing: fast() };
+        let settings = Settings { rest_url: server.url(), network: Bitcoin::Regtest, timing };
         let (send, findings) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         let (prover, _) = Prover::start(settings, watched, send, stop.clone()).unwrap();
@@ -41,6 +47,16 @@ impl Rig {
     async fn begin(&mut self, trail: Trail) {
         let Finding::Question(Question::Trail(reply)) = self.next().await else { panic!("it does not begin") };
         reply.send(trail).unwrap();
+    }
+
+    /// Waits until so many whole blocks have been asked for.
+    async fn asked(&self, blocks: u64) {
+        let asked = async {
+            while self.chain.requests().whole_block < blocks {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.expect("it is asked for");
     }
 
     /// Takes the next block.
@@ -98,6 +114,24 @@ async fn of_channels_with_the_same_keys_the_one_ends_whose_output_was_spent() {
     assert_eq!((one.spends, two.spends), (Vec::new(), Vec::new()));
     assert_eq!([one.block.height, two.block.height], [rig.chain.tip_height() - 1, rig.chain.tip_height()]);
     assert_eq!(rig.chain.requests().whole_block, 3);
+}
+
+#[tokio::test]
+async fn only_a_block_that_is_missing_time_and_again_is_passed_over() {
+    let pauses = Timing { retry: Duration::from_millis(50), retry_at_most: Duration::from_secs(5), ..fast() };
+    let mut rig = Rig::with(Watched::Nothing, pauses).await;
+    rig.begin(Trail::default()).await;
+    rig.block().await;
+    let spent = rig.network.channels()[0].scid;
+    rig.chain.spend(spent, Spending::MutualClose).unwrap();
+    rig.chain.set_mode(Mode::BadBlocks(BadBlock::Garbage));
+    rig.chain.mine(1);
+    rig.asked(5).await;
+    rig.chain.set_mode(Mode::BadBlocks(BadBlock::Missing));
+    rig.asked(6).await;
+    rig.chain.set_mode(Mode::Normal);
+    rig.matches(&[spent]).await;
+    assert_eq!(rig.block().await.spends, [Spend { scid: spent, closes: true }]);
 }
 
 #[tokio::test]
