@@ -23,11 +23,22 @@ pub struct Keeper {
     spent: BTreeMap<ShortChannelId, Spent>,
 }
 
-/// What was known of a channel, and of its nodes, when it was closed by a spend in the block at this height.
+/// What was known of a channel when it was closed by a spend in the block at this height, and is of its nodes.
 struct Spent {
     height: u32,
     channel: Channel,
     announcements: [Option<NodeAnnouncement>; 2],
+}
+
+impl Spent {
+    fn hear(&mut self, announcement: &NodeAnnouncement) {
+        for (node, newest) in self.channel.announcement.nodes().iter().zip(&mut self.announcements) {
+            let newer = newest.as_ref().is_none_or(|newest| newest.timestamp() < announcement.timestamp());
+            if *node == announcement.node_id() && newer {
+                *newest = Some(announcement.clone());
+            }
+        }
+    }
 }
 
 struct Channel {
@@ -142,7 +153,9 @@ impl Keeper {
         }
     }
 
+    /// A node whose channel may come back is heard meanwhile, as the history hears it.
     fn node(&mut self, announcement: NodeAnnouncement) {
+        self.spent.values_mut().for_each(|spent| spent.hear(&announcement));
         let Some(node) = self.nodes.get_mut(&announcement.node_id()) else { return };
         if node.announcement.as_ref().is_none_or(|newest| newest.timestamp() < announcement.timestamp()) {
             node.announcement = Some(announcement);

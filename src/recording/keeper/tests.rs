@@ -113,7 +113,7 @@ pub(in crate::recording) fn view(facts: &[Fact]) -> View {
 fn words(facts: &[Fact]) -> Vec<NodeAnnouncement> {
     let mut channels: BTreeMap<ShortChannelId, [NodeId; 2]> = BTreeMap::new();
     let mut words: BTreeMap<NodeId, NodeAnnouncement> = BTreeMap::new();
-    // Closed by a spend: at which height, and what was known of the nodes then.
+    // Closed by a spend: at which height, and what was known of the nodes then, and heard since.
     let mut spent: BTreeMap<ShortChannelId, (u32, [NodeId; 2], Vec<NodeAnnouncement>)> = BTreeMap::new();
     let hear = |words: &mut BTreeMap<NodeId, NodeAnnouncement>, word: &NodeAnnouncement| {
         let newest = words.get(&word.node_id()).is_none_or(|known| known.timestamp() < word.timestamp());
@@ -138,7 +138,11 @@ fn words(facts: &[Fact]) -> Vec<NodeAnnouncement> {
                 }
             }
             Fact::Block(block) => spent.retain(|_, (height, ..)| *height + REORG_DEPTH > block.height),
-            Fact::Node(word) => hear(&mut words, word),
+            Fact::Node(word) => {
+                let waits = |(_, nodes, _): &&mut (u32, [NodeId; 2], _)| nodes.contains(&word.node_id());
+                spent.values_mut().filter(waits).for_each(|(.., known)| known.push(word.clone()));
+                hear(&mut words, word);
+            }
             _ => {}
         }
         words.retain(|id, _| channels.values().any(|nodes| nodes.contains(id)));
