@@ -1,8 +1,10 @@
 //! Wallets that come back: over HTTP, from a running service, each gets what fits it, and has what a new one gets.
 
+use bitcoin::Network;
 use rgsd::config::Config;
-use rgsd::gossip::Direction;
-use rgsd::snapshot::{Mode, Version};
+use rgsd::gossip::{Direction, UnixMs};
+use rgsd::journal::{Draft, Event, Graph, Journal, SqliteJournal};
+use rgsd::snapshot::{Mode, Version, rules};
 use rgsd::synth::{PeerHandle, Store};
 
 use crate::support::{Running, Wallet, World, every, story};
@@ -49,6 +51,14 @@ async fn world() -> (World, std::sync::Arc<Store>, PeerHandle, Config) {
     let peer = world.peer(0, &store).await;
     let config = world.config([&peer]);
     (world, store, peer, config)
+}
+
+/// The journal's last epoch is one that was not published before the service was killed, and is of another setting now.
+fn unpublished_epoch(world: &World, timestamp: u32) {
+    let seen = UnixMs(u64::from(timestamp) * 1_000);
+    let opened = SqliteJournal::open(world.data_dir(), Network::Regtest, seen, &mut rand::rng());
+    let event = Event::Epoch { timestamp, rules: rules(Graph::Complete) };
+    opened.expect("the journal").append(&[Draft { seen, event }]).expect("written");
 }
 
 /// Fees change, a node tells other things of itself, a channel is disabled on both sides.
@@ -124,6 +134,7 @@ fn epochs_are_known_after_a_restart_and_under_another_interval() {
         service.next_epoch().await;
         let mut behind = new_wallet(&service, Version::V2).await;
         service.stop().await;
+        unpublished_epoch(&world, behind.synced_at + 10);
 
         let service = Running::start(&world, Config { interval: every(60), ..config.clone() }).await;
         // At once, of the epoch that was served before …
