@@ -138,33 +138,40 @@ async fn no_failure_of_any_request_refuses_or_loses_a_claim() {
         Fault::Garbage,
         Fault::Silent,
     ];
-    // Only silence has to be given up. An answer that a slow machine keeps for longer is asked for again.
-    let request = |fault| if fault == Fault::Silent { Duration::from_millis(500) } else { fast().request };
-    let mut tests = tokio::task::JoinSet::new();
-    for (kind, fault) in KINDS.into_iter().flat_map(|kind| faults.map(|fault| (kind, fault))) {
-        let timing = Timing { request: request(fault), ..fast() };
-        tests.spawn(async move {
-            let mut rig = Rig::new(120, timing).await;
-            rig.bitcoind.chain().faults.insert(kind, fault);
-            // a range of headers, and one hash by itself
-            for id in 0..20 {
-                rig.fund_and_claim(id, 1 + id as u32, 1, 0);
-            }
-            let asked = async {
-                while rig.bitcoind.chain().asked(kind) < 3 {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            };
-            tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{kind} {fault:?} is not retried"));
-            rig.no_answer_yet();
-            assert_eq!(rig.prover.unsettled(), 20, "{kind} {fault:?}");
-            rig.bitcoind.chain().faults.clear();
-            rig.all_proven(20).await;
-        });
+    for fault in faults {
+        // Only silence has to be given up: a slow machine's answers come in time.
+        let request = if fault == Fault::Silent { Duration::from_millis(500) } else { fast().request };
+        let timing = Timing { request, ..fast() };
+        let mut tests = tokio::task::JoinSet::new();
+        for kind in KINDS {
+            tests.spawn(fails_for_a_while(kind, fault, timing));
+        }
+        while let Some(test) = tests.join_next().await {
+            test.unwrap();
+        }
     }
-    while let Some(test) = tests.join_next().await {
-        test.unwrap();
+}
+
+async fn fails_for_a_while(kind: &'static str, fault: Fault, timing: Timing) {
+    let mut rig = Rig::new(120, timing).await;
+    rig.bitcoind.chain().faults.insert(kind, fault);
+    for id in 0..20 {
+        rig.fund_and_claim(id, 1 + id as u32, 1, 0);
     }
+    // Where a range of headers fails, the hashes are asked for one by one as well: answers may come all the same.
+    let without_it = kind == "headers";
+    let asked = async {
+        while rig.bitcoind.chain().asked(kind) < if without_it { 1 } else { 3 } {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{kind} {fault:?} is not retried"));
+    if !without_it {
+        rig.no_answer_yet();
+        assert_eq!(rig.prover.unsettled(), 20, "{kind} {fault:?}");
+    }
+    rig.bitcoind.chain().faults.clear();
+    rig.all_proven(20).await;
 }
 
 #[tokio::test]
