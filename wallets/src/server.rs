@@ -74,7 +74,7 @@ impl Server {
         let epoch = self.epoch()?;
         let mut made = self.made.borrow_mut();
         let since = made.since.get_or_insert_with(|| reachable(epoch, self.epochs()).into()).clone();
-        let choice = choose(last_sync.into(), epoch.timestamp, &since, self.grid, now, Mode::Delta);
+        let choice = choose(last_sync.into(), epoch.timestamp, &since, Some(self.grid), now, Mode::Delta);
         let known = made.bodies.iter().find(|(made_for, of, _)| (*made_for, *of) == (choice, version));
         let bytes =
             known.map_or_else(|| bytes(&self.contents(epoch, choice), version), |(_, _, bytes)| bytes.clone());
