@@ -77,15 +77,15 @@ impl<'a> Delta<'a> {
             passage.now = passage.now.filter(|_| last < self.until);
         }
         // The only mention of both directions that every wallet at `since` has had for certain.
-        let reminded = Phase::of(passage.scid).last(REMIND_EVERY_S, self.since);
+        let phase = Phase::of(passage.scid);
+        let reminded = phase.last(REMIND_EVERY_S, self.since);
         let sure = passage.before && reminded > i64::from(self.until) - i64::from(REACH_S);
         self.note(passage.nodes, |node| node.sure |= sure);
         let Some(policies) = passage.now else {
             return self.updates.extend(ToldUpdate::gone(passage.scid));
         };
-        let (since, until) = (i64::from(self.since), self.until);
-        let due = |every_s| Phase::of(passage.scid).last(every_s, until) > since;
-        let renewed = due(RENEW_EVERY_S);
+        let due = reminded + i64::from(REMIND_EVERY_S) <= i64::from(self.until);
+        let renewed = due && phase.last(RENEW_EVERY_S, self.until) > i64::from(self.since);
         self.note(passage.nodes, |node| {
             node.shown = true;
             node.renewed |= renewed;
@@ -99,7 +99,7 @@ impl<'a> Delta<'a> {
             let what = match () {
                 () if whole => What::Whole(policy),
                 () if changed.any() => What::Parts(policy, changed),
-                () if due(REMIND_EVERY_S) => What::Reminder { enabled: policy.enabled },
+                () if due => What::Reminder { enabled: policy.enabled },
                 () => continue,
             };
             self.updates.push(ToldUpdate { scid: passage.scid, direction, what });
