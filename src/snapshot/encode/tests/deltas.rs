@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use super::*;
-use crate::gossip::{Direction, Policy};
+use crate::gossip::{Direction, Policy, ShortChannelId};
 use crate::history::Changed;
 use crate::snapshot::contents::{ToldUpdate, What};
-use crate::snapshot::decode::{Decoded, Told, decode};
+use crate::snapshot::decode::{Decoded, Part, Told, decode};
 
 /// Of each channel: whether it is announced, and what is told of its directions; of each node, which details are told.
 type Choices = (Vec<(bool, [u8; 2])>, Vec<[bool; 2]>, Vec<[bool; 6]>);
@@ -120,6 +120,27 @@ fn assert_told(contents: &Contents, decoded: &Decoded<'_>) {
         };
         assert_eq!(after(read, before), expected);
         assert!(matches!(read.told, Told::Full(_)) || !matches!(update.what, What::Whole(_)), "all of it is told");
+    }
+}
+
+/// So that it is enough to let the client read one of each.
+#[test]
+fn the_versions_share_their_updates_and_what_has_departed_is_among_them() {
+    let full = Contents::full(&chain_of(9));
+    let returning = full.clone().with_departed(&[ShortChannelId(3), ShortChannelId(99 << 40)]);
+    let [one, two] = [&full, &returning].map(|contents| {
+        [Version::V1, Version::V2]
+            .map(|version| super::super::encode(contents, CHAIN, version).expect("small enough"))
+    });
+    let part = |bytes: &[u8], part| decode(bytes).expect("decodable").part(part).into_owned();
+    for bodies in [&one, &two] {
+        assert_eq!(part(&bodies[0], Part::Updates), part(&bodies[1], Part::Updates));
+    }
+    assert_ne!(part(&one[0], Part::Updates), part(&two[0], Part::Updates));
+    for (one, two) in one.iter().zip(&two) {
+        for other in Part::ALL.into_iter().filter(|other| *other != Part::Updates) {
+            assert_eq!(part(one, other), part(two, other));
+        }
     }
 }
 
