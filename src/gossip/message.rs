@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use lightning::routing::gossip::NodeId;
+use lightning::routing::gossip::{ChannelUpdateInfo, NodeId};
 
 /// A channel's place in the chain: block height, index of the transaction in the block, index of the output
 /// (BOLT 7, "Definition of `short_channel_id`").
@@ -75,6 +75,20 @@ pub struct Policy {
     pub fee_proportional_millionths: u32,
     pub cltv_expiry_delta: u16,
     pub enabled: bool,
+}
+
+/// As LDK keeps it.
+impl From<&ChannelUpdateInfo> for Policy {
+    fn from(read: &ChannelUpdateInfo) -> Self {
+        Self {
+            htlc_minimum_msat: read.htlc_minimum_msat,
+            htlc_maximum_msat: read.htlc_maximum_msat,
+            fee_base_msat: read.fees.base_msat,
+            fee_proportional_millionths: read.fees.proportional_millionths,
+            cltv_expiry_delta: read.cltv_expiry_delta,
+            enabled: read.enabled,
+        }
+    }
 }
 
 /// What wallets learn about a node: its features, and where it can be reached.

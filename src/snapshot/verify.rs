@@ -107,17 +107,7 @@ fn same_channel(view: &View, told: &ViewChannel, read: &ChannelInfo, version: Ve
 }
 
 fn same_policy(told: &Policy, read: Option<&ChannelUpdateInfo>) -> bool {
-    read.is_some_and(|read| {
-        let read = Policy {
-            htlc_minimum_msat: read.htlc_minimum_msat,
-            htlc_maximum_msat: read.htlc_maximum_msat,
-            fee_base_msat: read.fees.base_msat,
-            fee_proportional_millionths: read.fees.proportional_millionths,
-            cltv_expiry_delta: read.cltv_expiry_delta,
-            enabled: read.enabled,
-        };
-        read == *told
-    })
+    read.is_some_and(|read| Policy::from(read) == *told)
 }
 
 fn same_node(told: &ViewNode, read: &NodeInfo) -> bool {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rgsd::gossip::Direction;
 use rgsd::history::History;
 use rgsd::journal::Epoch;
-use rgsd::snapshot::{Desk, Interval, LeftOut, Matter, Mode, Served, Version, cut, decode, encode};
+use rgsd::snapshot::{Desk, DeskStatus, Interval, LeftOut, Matter, Mode, Served, Version, cut, decode, encode};
 
 use crate::deltas::World;
 
@@ -52,12 +52,16 @@ impl Office {
 
     /// Waits until so many bytes of deltas are left.
     async fn holds(&self, bytes: usize) {
-        let held = async {
-            while self.desk.status().held_bytes != bytes {
+        self.waits_for("no more is held", |status| status.held_bytes == bytes).await;
+    }
+
+    async fn waits_for(&self, what: &str, holds: impl Fn(&DeskStatus) -> bool) {
+        let waiting = async {
+            while !holds(&self.desk.status()) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), held).await.expect("nothing else is held");
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.expect(what);
     }
 
     /// The delta from an epoch to the last one.
@@ -123,9 +127,7 @@ async fn whoever_would_wait_for_long_gets_everything_and_the_next_one_the_delta(
     end.send(()).expect("somebody waits");
     holder.join().expect("no panic");
     // It was being made all the time, and is kept.
-    while office.desk.status().computed == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    office.waits_for("it is made", |status| status.computed == 1).await;
     assert_eq!(office.ask(0).await, office.delta(0));
     assert_eq!(office.desk.status().computed, 1);
 }

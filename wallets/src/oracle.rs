@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use lightning::ln::msgs::SocketAddress;
-use lightning::routing::gossip::{ChannelUpdateInfo, NetworkGraph, NodeId};
+use lightning::routing::gossip::{NetworkGraph, NodeId};
 use rgsd::gossip::Policy;
 use rgsd::snapshot::Version;
 
@@ -203,7 +203,7 @@ impl Picture {
                 nodes: [read.node_one, read.node_two],
                 features: read.features.le_flags().to_vec(),
                 capacity_sat: read.capacity_sats,
-                policies: [&read.one_to_two, &read.two_to_one].map(|read| read.as_ref().map(policy)),
+                policies: [&read.one_to_two, &read.two_to_one].map(|read| read.as_ref().map(Policy::from)),
             };
             (*scid, channel)
         });
@@ -233,16 +233,5 @@ impl Picture {
     pub fn details(&self, node: &NodeId) -> Option<(&[u8], &[SocketAddress])> {
         let details = self.nodes.get(node)?.as_ref()?;
         Some((&details.features, &details.addresses))
-    }
-}
-
-fn policy(read: &ChannelUpdateInfo) -> Policy {
-    Policy {
-        htlc_minimum_msat: read.htlc_minimum_msat,
-        htlc_maximum_msat: read.htlc_maximum_msat,
-        fee_base_msat: read.fees.base_msat,
-        fee_proportional_millionths: read.fees.proportional_millionths,
-        cltv_expiry_delta: read.cltv_expiry_delta,
-        enabled: read.enabled,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lightning::ln::msgs::{NodeAnnouncement, SocketAddress};
-use lightning::routing::gossip::{ChannelUpdateInfo, NetworkGraph, NodeId};
+use lightning::routing::gossip::{NetworkGraph, NodeId};
 use lightning::util::logger::{Logger, Record};
 use lightning::util::ser::LengthReadable;
 use lightning_rapid_gossip_sync::RapidGossipSync;
@@ -180,7 +180,7 @@ impl Wallet {
     fn channels(&self) -> BTreeMap<u64, Channel> {
         let graph = self.graph.read_only();
         let channels = graph.channels().unordered_iter().map(|(scid, read)| {
-            let policies = [&read.one_to_two, &read.two_to_one].map(|read| read.as_ref().map(policy));
+            let policies = [&read.one_to_two, &read.two_to_one].map(|read| read.as_ref().map(Policy::from));
             let nodes = [read.node_one, read.node_two];
             (*scid, Channel { nodes, capacity_sat: read.capacity_sats, policies })
         });
@@ -195,17 +195,6 @@ impl Wallet {
             Some((*id, Details { features, addresses: told.addresses().to_vec() }))
         });
         nodes.collect()
-    }
-}
-
-fn policy(read: &ChannelUpdateInfo) -> Policy {
-    Policy {
-        htlc_minimum_msat: read.htlc_minimum_msat,
-        htlc_maximum_msat: read.htlc_maximum_msat,
-        fee_base_msat: read.fees.base_msat,
-        fee_proportional_millionths: read.fees.proportional_millionths,
-        cltv_expiry_delta: read.cltv_expiry_delta,
-        enabled: read.enabled,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bitcoin::Network;
 use lightning::ln::msgs::SocketAddress;
-use lightning::routing::gossip::{ChannelUpdateInfo, NetworkGraph};
+use lightning::routing::gossip::NetworkGraph;
 use lightning::util::ser::Readable;
 use lightning_rapid_gossip_sync::{GraphSyncError, RapidGossipSync};
 use proptest::prelude::*;
@@ -85,7 +85,7 @@ impl Known {
                 nodes: [read.node_one, read.node_two],
                 capacity_sat: read.capacity_sats,
                 features: trimmed(read.features.le_flags()),
-                policies: [&read.one_to_two, &read.two_to_one].map(|read| read.as_ref().map(policy)),
+                policies: [&read.one_to_two, &read.two_to_one].map(|read| read.as_ref().map(Policy::from)),
             };
             (*scid, channel)
         });
@@ -94,17 +94,6 @@ impl Known {
             Some((*id, (trimmed(told.features().le_flags()), told.addresses().to_vec())))
         });
         Self { channels: channels.collect(), nodes: nodes.collect() }
-    }
-}
-
-fn policy(read: &ChannelUpdateInfo) -> Policy {
-    Policy {
-        htlc_minimum_msat: read.htlc_minimum_msat,
-        htlc_maximum_msat: read.htlc_maximum_msat,
-        fee_base_msat: read.fees.base_msat,
-        fee_proportional_millionths: read.fees.proportional_millionths,
-        cltv_expiry_delta: read.cltv_expiry_delta,
-        enabled: read.enabled,
     }
 }
 

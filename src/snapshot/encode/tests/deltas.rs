@@ -123,7 +123,7 @@ fn assert_told(contents: &Contents, decoded: &Decoded<'_>) {
     }
 }
 
-/// So that it is enough to let the client read one of each.
+/// So that the client need not read what is made of parts that it has read.
 #[test]
 fn the_versions_share_their_updates_and_what_has_departed_is_among_them() {
     let full = Contents::full(&chain_of(9));
