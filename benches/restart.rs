@@ -9,28 +9,18 @@
 mod postgres;
 mod support;
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command};
+use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bitcoin::Network;
 use postgres::Cluster;
-use rgsd::gossip::{Clock, Fact, SystemClock, UnixMs};
-use rgsd::journal::{Journal, SqliteJournal};
 use tempfile::TempDir;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use support::process::memory_mb;
+use support::service::{Service, fill};
 use support::table;
-use support::talking::{DAYS, Gossip};
-use support::unsigned::{draft, node};
 
-/// Nobody listens there.
-const PEER: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798@127.0.0.1:1";
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const RESIDENT_MB: u64 = 400;
 const DELTA_WITHIN: Duration = Duration::from_millis(30);
@@ -38,19 +28,18 @@ const CACHED_WITHIN: Duration = Duration::from_millis(1);
 const RUSH_WITHIN: Duration = Duration::from_secs(5);
 /// Snapshots to publish before memory is looked at.
 const PUBLICATIONS: usize = 4;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() {
     let folder = TempDir::new().expect("a directory");
     let entries = fill(folder.path());
     println!("a journal of {entries} entries");
 
-    let service = Service::start(folder.path(), &[]);
+    let service = Service::start(folder.path(), "10s", &[]);
     let from_journal = service.until(|service| service.get("/snapshot/v2/0").is_some());
     println!("nothing published: the first answer after {from_journal:.2?}");
     drop(service);
 
-    let service = Service::start(folder.path(), &[]);
+    let service = Service::start(folder.path(), "10s", &[]);
     let published = service.until(|service| service.get("/snapshot/v2/0").is_some());
     let read = service.until(|service| service.status()["journal"]["last_seq"].as_u64() >= Some(entries));
     println!("published before: the first answer after {published:.2?}, the journal read after {read:.2?}");
@@ -71,7 +60,7 @@ fn main() {
     drop(service);
 
     let database = Cluster::shared().database();
-    let service = Service::start(folder.path(), &["--database-url", &database.url]);
+    let service = Service::start(folder.path(), "10s", &["--database-url", &database.url]);
     let archived = service.until(|service| service.get("/snapshot/v2/0").is_some());
     let shipped = |service: &Service| {
         let archive = &service.status()["archive"];
@@ -93,20 +82,6 @@ fn main() {
     for (what, used) in memory.into_iter().chain([("the peak while all is shipped to an archive", shipping)]) {
         table::row(what, &format!("{RESIDENT_MB} MB"), &format!("{used} MB"), used as f64 / RESIDENT_MB as f64);
     }
-}
-
-/// Six days of talk that end now. Returns how many entries there are.
-fn fill(data_dir: &Path) -> u64 {
-    let start = SystemClock.now().secs() - DAYS * 24 * 3600 - 120;
-    let began = UnixMs(u64::from(start) * 1000);
-    let mut journal = SqliteJournal::open(data_dir, Network::Bitcoin, began, &mut rand::rng()).expect("opens");
-    let mut network = Gossip::new(start);
-    for group in network.initial_sync().chunks(10_000) {
-        journal.append(group).expect("room");
-    }
-    journal.append(&[draft(start.into(), Fact::SyncCompleted { peer: node(0) })]).expect("room");
-    network.fill(&mut journal);
-    journal.last_seq().0
 }
 
 /// Wallets that come back.
@@ -176,79 +151,4 @@ async fn fetch(address: SocketAddr, path: String) -> usize {
             read => bytes += read,
         }
     }
-}
-
-/// The program in a process of its own; killed when dropped, as in a crash.
-struct Service {
-    process: Child,
-    address: SocketAddr,
-    started: Instant,
-}
-
-impl Service {
-    fn start(data_dir: &Path, more: &[&str]) -> Self {
-        let address = free_address();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rgsd"));
-        command.env_clear().arg("serve").arg("--data-dir").arg(data_dir);
-        command.args(["--peers", PEER, "--interval", "10s", "--log", "warn", "--listen", &address.to_string()]);
-        command.args(more);
-        let started = Instant::now();
-        Self { process: command.spawn().expect("the program"), address, started }
-    }
-
-    /// Waits until it `happened`; how long that was after the start.
-    fn until(&self, happened: impl Fn(&Self) -> bool) -> Duration {
-        while !happened(self) {
-            assert!(self.started.elapsed() < PATIENCE, "it never happens: {}", self.status());
-            sleep(Duration::from_millis(5));
-        }
-        self.started.elapsed()
-    }
-
-    /// The body of an answer 200.
-    fn get(&self, path: &str) -> Option<Vec<u8>> {
-        let mut stream = TcpStream::connect(self.address).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
-        let head = answer.windows(4).position(|end| end == b"\r\n\r\n")?;
-        answer.starts_with(b"HTTP/1.1 200 ").then(|| answer.split_off(head + 4))
-    }
-
-    /// When the first byte of an answer comes, and how many there are.
-    fn time(&self, path: &str) -> (Duration, usize) {
-        let started = Instant::now();
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").expect("it reads");
-        stream.read_exact(&mut [0]).expect("an answer");
-        let began = started.elapsed();
-        (began, stream.read_to_end(&mut Vec::new()).expect("a whole answer"))
-    }
-
-    fn status(&self) -> serde_json::Value {
-        let body = self.get("/status.json").unwrap_or_default();
-        serde_json::from_slice(&body).unwrap_or_default()
-    }
-
-    fn memory(&self) -> String {
-        let [resident, peak] = ["VmRSS:", "VmHWM:"].map(|line| memory_mb(&self.pid(), line));
-        format!("{resident} MB resident, {peak} MB at its peak")
-    }
-
-    fn pid(&self) -> String {
-        self.process.id().to_string()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // An error says that it is gone.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback address");
-    listener.local_addr().expect("bound")
 }

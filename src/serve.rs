@@ -10,6 +10,7 @@ mod archive;
 pub(crate) mod collecting;
 mod curator;
 mod load;
+mod packer;
 mod publisher;
 mod run;
 mod scheduler;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -31,7 +33,7 @@ use self::run::{End, House, Run};
 use self::state::State;
 use crate::config::Config;
 use crate::gossip::{Clock, SystemClock};
-use crate::http;
+use crate::http::{self, Tls};
 use crate::snapshot::{Desk, Folder, Served};
 use crate::tasks::Tasks;
 
@@ -42,6 +44,8 @@ const FRONT_STOPS_WITHIN: Duration = Duration::from_millis(3_300);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone())?;
+    // Some systems' customary limit is for programs that cannot do with more: each wallet takes a file.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let tasks = Tasks::new(stop.clone());
     let service = tokio::select! {
         biased;
@@ -90,7 +94,8 @@ impl Service {
     /// `front`, and ends at its stop, which is the caller's to call also after an error.
     pub async fn start(config: Config, clock: Arc<dyn Clock>, front: Tasks) -> anyhow::Result<Self> {
         create_data_dir(&config.data_dir)?;
-        let listener = http::bind(config.listen).await?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
+        let listener = http::bind(config.listen)?;
         let address = listener.local_addr()?;
         let folder = Folder::new(&config.data_dir, config.network);
         let desk = Desk::new(config.network, config.snapshots, config.interval);
@@ -98,7 +103,8 @@ impl Service {
             desk.serve(Served::new(published, Vec::new(), Weak::new()));
         }
         let state = Arc::new(State::new(&config, Arc::new(desk), Arc::clone(&clock)));
-        serve_http(listener, address, &state, &front);
+        serve_http(listener, tls, address, &state, &front);
+        packer::start(state.desk(), &front);
 
         let house = House { config, clock, state: Arc::clone(&state), folder, stop: front.stop().clone() };
         let (ready, started) = oneshot::channel();
@@ -163,7 +169,7 @@ fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {
     })
 }
 
-fn serve_http(listener: tokio::net::TcpListener, address: SocketAddr, state: &Arc<State>, tasks: &Tasks) {
+fn serve_http(listener: TcpListener, tls: Option<Tls>, address: SocketAddr, state: &Arc<State>, tasks: &Tasks) {
     let app = http::App {
         network: state.network(),
         desk: state.desk(),
@@ -171,9 +177,17 @@ fn serve_http(listener: tokio::net::TcpListener, address: SocketAddr, state: &Ar
         status: Arc::clone(state) as _,
     };
     let stop = tasks.stop().clone();
-    tracing::info!("serving wallets at http://{address}/snapshot/0");
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    tracing::info!("serving wallets at {scheme}://{address}/snapshot/0");
+    if let Some(tls) = tls.clone() {
+        let stop = stop.clone();
+        tasks.spawn("the TLS certificate", async move {
+            tls.follow(stop).await;
+            Ok(())
+        });
+    }
     tasks.spawn("the HTTP server", async move {
-        http::serve(listener, app, stop.cancelled_owned()).await;
+        http::serve(listener, tls, app, stop.cancelled_owned()).await;
         Ok(())
     });
 }

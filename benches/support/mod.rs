@@ -4,6 +4,7 @@
 
 pub mod checks;
 pub mod process;
+pub mod service;
 pub mod table;
 pub mod talking;
 #[path = "../../tests/support/unsigned.rs"]

@@ -33,8 +33,13 @@ pub struct Finding {
 pub async fn check(config: &Config) -> Vec<Finding> {
     let mut findings = vec![
         finding("data_dir", writable(&config.data_dir)),
-        finding("listen", crate::http::bind(config.listen).await.map(|_| format!("{} is free", config.listen))),
+        finding("listen", crate::http::bind(config.listen).map(|_| format!("{} is free", config.listen))),
     ];
+    if let Some(files) = &config.tls {
+        let usable =
+            crate::http::Tls::open(files.clone()).map(|_| "the certificate and its key can be used".to_owned());
+        findings.push(finding("tls.cert", usable));
+    }
     if !config.replica {
         findings.extend(collecting(config).await);
     }

@@ -1,12 +1,14 @@
 //! The table of keys: the one place that says what can be set. A new key is a field of [`Config`], its default,
 //! and a row here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::values::{self, LogFormat};
 use super::{Config, Database};
+use crate::http::TlsFiles;
 use crate::journal::Graph;
 use crate::snapshot::Mode;
 
@@ -121,6 +123,24 @@ pub const KEYS: &[Key] = &[
         secret: false,
         set: |config, texts| one(texts, values::parse_listen, |value| config.listen = value),
         show: |config| Shown::One(config.listen.to_string()),
+    },
+    Key {
+        name: "tls.cert",
+        value: "FILE",
+        about: "The server's certificate and its chain (PEM), for HTTPS without a reverse proxy; read again when it changes",
+        shape: Shape::One,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_file, |file| config.tls.get_or_insert_default().cert = file),
+        show: |config| tls_file(config, |files| &files.cert),
+    },
+    Key {
+        name: "tls.key",
+        value: "FILE",
+        about: "The private key of tls.cert (PEM)",
+        shape: Shape::One,
+        secret: false,
+        set: |config, texts| one(texts, values::parse_file, |file| config.tls.get_or_insert_default().key = file),
+        show: |config| tls_file(config, |files| &files.key),
     },
     Key {
         name: "snapshots",
@@ -250,6 +270,10 @@ pub const KEYS: &[Key] = &[
         },
     },
 ];
+
+fn tls_file(config: &Config, file: fn(&TlsFiles) -> &PathBuf) -> Shown {
+    config.tls.as_ref().map_or(Shown::Unset, |files| Shown::One(file(files).display().to_string()))
+}
 
 /// Sets what belongs to a database. Where none is named, that is a mistake of its own.
 fn refine(config: &mut Config, set: impl FnOnce(&mut Database)) {

@@ -24,6 +24,7 @@ use std::time::Duration;
 use bitcoin::Network;
 
 use crate::gossip::PeerAddress;
+use crate::http::TlsFiles;
 use crate::journal::Graph;
 use crate::journal::postgres::{self, DatabaseUrl};
 use crate::snapshot::{Interval, Mode};
@@ -52,6 +53,8 @@ pub struct Config {
     pub interval: Interval,
     /// The HTTP address.
     pub listen: SocketAddr,
+    /// Where wallets connect with TLS; `None`: a reverse proxy does that, or nobody.
+    pub tls: Option<TlsFiles>,
     /// Which channels a snapshot holds.
     pub graph: Graph,
     /// What wallets get that name a known epoch.
@@ -109,6 +112,7 @@ impl Default for Config {
             peers: Vec::new(),
             interval: Interval::default(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
+            tls: None,
             graph: Graph::Routable,
             snapshots: Mode::Delta,
             bitcoind: Bitcoind::default(),
@@ -193,8 +197,18 @@ fn resolve(said: &BTreeMap<&'static str, Said>, mistakes: &mut Vec<String>) -> C
             ));
         }
     }
+    check_tls(said, mistakes);
     check_database(&config, said, mistakes);
     config
+}
+
+/// What no key can judge alone: a certificate is of no use without its key, nor the other way round.
+fn check_tls(said: &BTreeMap<&'static str, Said>, mistakes: &mut Vec<String>) {
+    for (one, other) in [("tls.cert", "tls.key"), ("tls.key", "tls.cert")] {
+        if let (Some(said), false) = (said.get(one), said.contains_key(other)) {
+            mistakes.push(format!("{one} ({}) is set, but not {other}: set both, or neither", said.origin));
+        }
+    }
 }
 
 /// What no key can judge alone.

@@ -68,7 +68,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
     assert_eq!(config.graph, Graph::Routable);
     assert_eq!(config.snapshots, Mode::Delta);
-    assert_eq!(config.bitcoind.rest_url, None);
+    assert_eq!((config.bitcoind.rest_url, config.tls), (None, None));
     assert_eq!((config.database, config.replica), (None, false));
     assert_eq!(config.retention, Duration::from_secs(30 * 86400));
     assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Text));
@@ -104,6 +104,8 @@ fn every_key_can_be_set_in_every_source() {
         ("peers", dns.as_str()),
         ("interval", "10m"),
         ("listen", "[::1]:3000"),
+        ("tls.cert", "/etc/rgsd/fullchain.pem"),
+        ("tls.key", "/etc/rgsd/privkey.pem"),
         ("snapshots", "full"),
         ("graph", "complete"),
         ("bitcoind.rest_url", "http://127.0.0.1:38332"),
@@ -131,6 +133,14 @@ fn every_key_can_be_set_in_every_source() {
         let expected =
             if key.shape == Shape::List { Shown::Many(vec![value.to_owned()]) } else { Shown::One(value.to_owned()) };
         assert_eq!(shown, expected, "{}", key.name);
+    }
+}
+
+#[test]
+fn a_certificate_and_its_key_go_together() {
+    for (one, other) in [("tls.cert", "tls.key"), ("tls.key", "tls.cert")] {
+        let mistake = Said { flags: &[(one, "/a.pem")], ..Said::default() }.mistake();
+        assert!(mistake.contains(&format!("{one} (--")) && mistake.contains(&format!("not {other}")), "{mistake}");
     }
 }
 

@@ -1,21 +1,30 @@
 //! From a request to its answer: methods, headers, bodies.
 //!
-//! Browsers may read every answer (CORS): wallets in web pages fetch snapshots from other origins. Whatever is not
-//! a snapshot must not be stored by caches.
+//! Browsers may read every answer (CORS): wallets in web pages fetch snapshots from other origins. Caches may keep
+//! snapshots until the next epoch; whatever else there is must not be stored.
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{Method, StatusCode, Uri};
-use axum::response::Response;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
 use bytes::Bytes;
+use headers::HeaderMapExt;
+use http_body_util::Full;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::App;
+use super::conditions::{Verdict, judge};
+use super::negotiate::Accepted;
 use super::path::{Ask, Route, route};
+use crate::snapshot::{self, Coding, Variant};
 
 /// When to ask again for the first snapshot: a sync is a matter of minutes, and a wallet's user waits.
 const RETRY_AFTER_SECONDS: &str = "10";
+/// For how long caches may hold a snapshot for which there is soon a shorter one.
+const STOPGAP_S: u32 = 5;
+/// For how long caches may go on with what they have if this server is away: it is as right as it was.
+const STALE_IF_ERROR_S: u32 = 3_600;
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -30,22 +39,25 @@ rgsd, a Rapid Gossip Sync server
 /readyz                   whether it has a snapshot
 ";
 
-/// Everything under one handler: which path means what is decided in one pure function, not by a router.
-pub(super) fn router(app: App) -> Router {
-    Router::new().fallback(answer).with_state(app)
+/// A whole answer, its length known.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Answers a request. Which path means what is decided in one pure function, not by a router.
+pub(super) async fn answer<B>(app: Arc<App>, request: Request<B>) -> Result<Answer, Infallible> {
+    let (method, path) = (request.method(), request.uri().path());
+    let mut response = respond(&app, method, path, request.headers()).await;
+    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
+    if method == Method::HEAD {
+        *response.body_mut() = Full::default(); // the length that was declared stays
+    }
+    Ok(response)
 }
 
-async fn answer(State(app): State<App>, method: Method, uri: Uri) -> Response {
-    let response = respond(&app, &method, uri.path()).await;
-    tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "answered");
-    response
-}
-
-async fn respond(app: &App, method: &Method, path: &str) -> Response {
+async fn respond(app: &App, method: &Method, path: &str, headers: &HeaderMap) -> Answer {
     let route = route(path, app.network);
     match *method {
         Method::GET | Method::HEAD => {}
-        Method::OPTIONS => return preflight(),
+        Method::OPTIONS => return preflight(headers),
         _ if route == Route::Unknown => {}
         _ => {
             let refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
@@ -58,7 +70,7 @@ async fn respond(app: &App, method: &Method, path: &str) -> Response {
         Route::Ready if app.desk.is_ready() => text(StatusCode::OK, "ready\n"),
         Route::Ready => not_yet(),
         Route::Status => status(app),
-        Route::Snapshot(ask) => snapshot(app, ask).await,
+        Route::Snapshot(ask) => snapshot(app, ask, method, headers).await,
         Route::NotANumber => text(
             StatusCode::BAD_REQUEST,
             "the last part must be the time of the last sync in unix seconds, or 0: a whole number, nothing else\n",
@@ -68,12 +80,58 @@ async fn respond(app: &App, method: &Method, path: &str) -> Response {
 }
 
 /// What a wallet gets that last synced at `ask.last_sync`.
-async fn snapshot(app: &App, ask: Ask) -> Response {
-    let bytes = app.desk.answer(ask.last_sync, ask.version, app.clock.now().secs()).await;
-    bytes.map_or_else(not_yet, |bytes| whole(StatusCode::OK, "application/octet-stream", bytes))
+async fn snapshot(app: &App, ask: Ask, method: &Method, headers: &HeaderMap) -> Answer {
+    let now_s = app.clock.now().secs();
+    let Some(answer) = app.desk.answer(ask.last_sync, ask.version, now_s).await else { return not_yet() };
+    let accepted = Accepted::of(headers);
+    if let Some(coding) = accepted.favourite() {
+        app.desk.want(&answer, coding);
+    }
+    let (coding, variant) = accepted.choose(&answer.body);
+    let length = variant.bytes.len();
+    // Tags are visible ASCII.
+    let tag = std::str::from_utf8(&variant.tag).unwrap_or_default();
+    let mut response = match judge(headers, *method == Method::GET, tag, answer.epoch, length) {
+        Verdict::Whole => whole(StatusCode::OK, "application/octet-stream", variant.bytes.clone()),
+        Verdict::Part(range) => {
+            let held = format!("bytes {}-{}/{length}", range.start, range.end - 1);
+            let part = variant.bytes.slice(range);
+            let part = whole(StatusCode::PARTIAL_CONTENT, "application/octet-stream", part);
+            with_text(part, header::CONTENT_RANGE, held)
+        }
+        Verdict::Unchanged => bare(StatusCode::NOT_MODIFIED),
+        Verdict::Refused => return text(StatusCode::PRECONDITION_FAILED, "there are other bytes by now\n"),
+        Verdict::Beyond => {
+            let refused = text(StatusCode::RANGE_NOT_SATISFIABLE, "the answer has no such bytes\n");
+            return with_text(refused, header::CONTENT_RANGE, format!("bytes */{length}"));
+        }
+    };
+    describe(response.headers_mut(), &answer, coding, variant, now_s);
+    response
 }
 
-fn status(app: &App) -> Response {
+/// What caches and returning clients need to know.
+fn describe(
+    headers: &mut HeaderMap,
+    answer: &snapshot::Answer,
+    coding: Option<Coding>,
+    variant: &Variant,
+    now_s: u32,
+) {
+    let kept_s = answer.next_cut.map_or(0, |next| next.saturating_sub(now_s));
+    let kept_s = if answer.stopgap { kept_s.min(STOPGAP_S) } else { kept_s };
+    let kept = format!("public, max-age={kept_s}, stale-if-error={STALE_IF_ERROR_S}");
+    insert_text(headers, header::CACHE_CONTROL, kept);
+    insert_text(headers, header::ETAG, variant.tag.clone());
+    headers.typed_insert(headers::LastModified::from(UNIX_EPOCH + Duration::from_secs(answer.epoch.into())));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Some(coding) = coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+}
+
+fn status(app: &App) -> Answer {
     let mut status = app.status.status();
     status.ready = app.desk.is_ready();
     match serde_json::to_vec(&status) {
@@ -85,43 +143,61 @@ fn status(app: &App) -> Response {
     }
 }
 
-fn not_yet() -> Response {
+fn not_yet() -> Answer {
     let sorry = text(StatusCode::SERVICE_UNAVAILABLE, "no snapshot yet: still syncing; ask again soon\n");
     with(sorry, header::RETRY_AFTER, RETRY_AFTER_SECONDS)
 }
 
 /// The answer to a browser's question whether it may ask (Fetch standard, "CORS-preflight request").
-fn preflight() -> Response {
-    let mut response = whole(StatusCode::NO_CONTENT, TEXT, Bytes::new());
-    // RFC 9110 8.6: no length with 204.
-    response.headers_mut().remove(header::CONTENT_LENGTH);
-    response.headers_mut().remove(header::CONTENT_TYPE);
-    let response = with(response, header::ALLOW, METHODS);
+fn preflight(headers: &HeaderMap) -> Answer {
+    let response = with(bare(StatusCode::NO_CONTENT), header::ALLOW, METHODS);
     let response = with(response, header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-    let response = with(response, header::ACCESS_CONTROL_ALLOW_HEADERS, "*");
-    with(response, header::ACCESS_CONTROL_MAX_AGE, "86400")
+    let mut response = with(response, header::ACCESS_CONTROL_MAX_AGE, "86400");
+    // `*` does not stand for Authorization: what is asked for is said back.
+    let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let allowed = asked.unwrap_or(HeaderValue::from_static("*"));
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    with(response, header::VARY, "access-control-request-headers")
 }
 
-fn text(status: StatusCode, line: &'static str) -> Response {
+fn text(status: StatusCode, line: &'static str) -> Answer {
     no_store(whole(status, TEXT, Bytes::from_static(line.as_bytes())))
 }
 
-/// A whole answer, its length declared; for HEAD, the body is left out further down, and the length stays.
-fn whole(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+/// A whole answer, its length declared.
+fn whole(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
     let length = HeaderValue::from(body.len());
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
+    let mut response = bare(status);
+    *response.body_mut() = Full::new(body);
     response.headers_mut().insert(header::CONTENT_LENGTH, length);
-    let response = with(response, header::CONTENT_TYPE, content_type);
+    with(response, header::CONTENT_TYPE, content_type)
+}
+
+/// An answer without a body, which browsers may read.
+fn bare(status: StatusCode) -> Answer {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
     let response = with(response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     with(response, header::ACCESS_CONTROL_EXPOSE_HEADERS, "*")
 }
 
-fn no_store(response: Response) -> Response {
+fn no_store(response: Answer) -> Answer {
     with(response, header::CACHE_CONTROL, "no-store")
 }
 
-fn with(mut response: Response, name: HeaderName, value: &'static str) -> Response {
+fn with(mut response: Answer, name: HeaderName, value: &'static str) -> Answer {
     response.headers_mut().insert(name, HeaderValue::from_static(value));
     response
+}
+
+fn with_text(mut response: Answer, name: HeaderName, value: String) -> Answer {
+    insert_text(response.headers_mut(), name, value);
+    response
+}
+
+/// Of text that we made, which is visible ASCII.
+fn insert_text(headers: &mut HeaderMap, name: HeaderName, value: impl Into<Bytes>) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(value.into()) {
+        headers.insert(name, value);
+    }
 }

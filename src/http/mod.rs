@@ -5,9 +5,13 @@
 //! handle to immutable bytes. Makes no snapshot and decides nothing about them: that is the desk's.
 
 mod answer;
+mod conditions;
+mod connections;
+mod negotiate;
 mod path;
 mod server;
 mod status;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -24,9 +28,9 @@ pub use server::{bind, serve};
 pub use status::{
     ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
 };
+pub use tls::{Tls, TlsFiles};
 
-/// What the answers are made from. Cheap to clone.
-#[derive(Clone)]
+/// What the answers are made from.
 pub struct App {
     pub network: Network,
     pub desk: Arc<Desk>,

@@ -1,6 +1,9 @@
 //! Which path asks for what: one pure function over every URL shape that existing wallets are configured with.
 
+use std::borrow::Cow;
+
 use bitcoin::Network;
+use percent_encoding::percent_decode_str;
 
 use crate::snapshot::Version;
 
@@ -25,10 +28,24 @@ pub struct Ask {
     pub last_sync: u64,
 }
 
-/// Reads the path of a server for `network`.
+/// Reads the path of a server for `network`. Percent-encoding is undone in each part (RFC 3986, 2.4), so an encoded slash
+/// divides nothing.
 pub fn route(path: &str, network: Network) -> Route {
+    if path.contains('%') {
+        let parts: Vec<Cow<'_, str>> = segments(path).into_iter().map(decoded).collect();
+        return read(&parts.iter().map(Cow::as_ref).collect::<Vec<_>>(), network);
+    }
+    read(&segments(path), network)
+}
+
+/// What cannot be decoded stays as it is: no number, and no name.
+fn decoded(part: &str) -> Cow<'_, str> {
+    percent_decode_str(part).decode_utf8().unwrap_or(Cow::Borrowed(part))
+}
+
+fn read(segments: &[&str], network: Network) -> Route {
     let own = |prefix: &str| network.to_string() == prefix;
-    match *segments(path).as_slice() {
+    match *segments {
         [] | [""] => Route::Index,
         ["healthz"] => Route::Alive,
         ["readyz"] => Route::Ready,

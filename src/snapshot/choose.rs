@@ -36,6 +36,14 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// The first of them after `epoch`.
+    pub fn after(self, epoch: u32) -> u32 {
+        let interval = self.interval.secs();
+        let offset_s = self.offset_s % interval;
+        let since = (epoch % interval + interval - offset_s) % interval;
+        epoch.saturating_add(interval - since)
+    }
+
     /// Whether `timestamp` is one of the next two times after `epoch`: what another replica, which is further, has
     /// given out.
     fn is_just_ahead(self, timestamp: u32, epoch: u32) -> bool {

@@ -14,26 +14,23 @@ use arc_swap::{ArcSwapOption, Guard};
 use bitcoin::Network;
 use bitcoin::constants::ChainHash;
 use bytes::Bytes;
-use moka::future::Cache;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use super::body::{Body, Coding};
 use super::choose::{Choice, Grid, Mode, choose};
-use super::contents::{Breakdown, Contents};
-use super::delta::delta;
+use super::contents::Contents;
 use super::encode::encode;
-use super::{Interval, Snapshot, Version};
+use super::packing::{self, Packed, Packer};
+use super::served::{Alive, Made, Served};
+use super::{Interval, Version};
 use crate::history::History;
 
 /// A delta that is not ready by then is answered as if its timestamp were unknown.
 const WITHIN: Duration = Duration::from_secs(1);
-/// How many bytes of deltas are kept.
-const KEPT_BYTES: u64 = 48 << 20;
 /// How many bytes of deltas there may be, those included that are no longer kept but still being sent: beyond that, no
 /// more are made until some clients have taken theirs.
 const ALIVE_BYTES: usize = 128 << 20;
-/// What an entry takes beside its bytes.
-const ENTRY_BYTES: u32 = 128;
 
 /// Where wallets are answered.
 pub struct Desk {
@@ -43,18 +40,32 @@ pub struct Desk {
     /// When epochs are cut; nothing before that is known.
     grid: ArcSwapOption<Grid>,
     latest: ArcSwapOption<Served>,
+    /// Told whenever there is another latest.
+    changed: watch::Sender<()>,
     workshop: Arc<Workshop>,
 }
 
-/// The epoch that is served: its snapshots, and the deltas to it.
-pub struct Served {
-    pub snapshot: Snapshot,
-    /// The times of the epochs with which a delta can begin, in ascending order.
-    since: Vec<u32>,
-    /// Gone when another run of the service has begun.
-    history: Weak<RwLock<History>>,
-    /// Nothing stands for a delta that cannot be had, or is no shorter than the whole snapshot.
-    deltas: Cache<(u32, Version), Option<Bytes>>,
+/// What a wallet gets.
+pub struct Answer {
+    pub body: Arc<Body>,
+    pub told: Told,
+    /// The served epoch's time, in unix seconds.
+    pub epoch: u32,
+    /// When the next one is due, where that is known: until then the same question has the same answer. In unix seconds.
+    pub next_cut: Option<u32>,
+    /// The same question will soon have a shorter answer.
+    pub stopgap: bool,
+    /// To which the body belongs.
+    served: Arc<Served>,
+}
+
+/// What kind of answer it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    Full,
+    Returning,
+    Delta,
+    Nothing,
 }
 
 /// Where deltas are made, and how many were.
@@ -66,43 +77,8 @@ struct Workshop {
     computed: AtomicU64,
     late: AtomicU64,
     last: Mutex<Option<Made>>,
-}
-
-/// A delta's bytes, which are counted for as long as somebody holds them.
-struct Alive {
-    bytes: Vec<u8>,
-    alive: Arc<AtomicUsize>,
-}
-
-impl Alive {
-    fn new(bytes: Vec<u8>, alive: &Arc<AtomicUsize>) -> Self {
-        alive.fetch_add(bytes.capacity(), Ordering::Relaxed);
-        Self { bytes, alive: Arc::clone(alive) }
-    }
-}
-
-impl AsRef<[u8]> for Alive {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        self.alive.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
-    }
-}
-
-/// A delta that was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct Made {
-    /// From this epoch to that, in unix seconds.
-    pub since: u32,
-    pub until: u32,
-    /// Of RGS.
-    pub version: u8,
-    pub bytes: usize,
-    pub contents: Breakdown,
+    /// For one at a time to compress a delta.
+    packing: Arc<Semaphore>,
 }
 
 /// How the desk fares.
@@ -127,35 +103,6 @@ pub struct DeskStatus {
     pub last: Option<Made>,
 }
 
-impl Served {
-    /// `since` are the times of the epochs with which a delta can begin, in ascending order; without a history there
-    /// are none.
-    pub fn new(snapshot: Snapshot, since: Vec<u32>, history: Weak<RwLock<History>>) -> Self {
-        let weight = |_: &_, delta: &Option<Bytes>| {
-            let bytes = delta.as_ref().map_or(0, Bytes::len);
-            u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(ENTRY_BYTES)
-        };
-        Self { snapshot, since, history, deltas: Cache::builder().max_capacity(KEPT_BYTES).weigher(weight).build() }
-    }
-
-    /// The bytes of a delta, and what is in it; nothing where there is none, or none that is worth it.
-    fn compute(&self, chain: ChainHash, since: u32, version: Version) -> Option<(Vec<u8>, Made)> {
-        let contents = self.contents(since)?;
-        let mut bytes = encode(&contents, chain, version).ok()?;
-        bytes.shrink_to_fit();
-        let (until, breakdown) = (contents.timestamp, contents.breakdown());
-        let made = Made { since, until, version: version as u8, bytes: bytes.len(), contents: breakdown };
-        (bytes.len() < self.snapshot.returning.of(version).len()).then_some((bytes, made))
-    }
-
-    fn contents(&self, since: u32) -> Option<Contents> {
-        let history = self.history.upgrade()?;
-        let history = history.read().unwrap_or_else(PoisonError::into_inner);
-        let since = history.epoch_at(since)?;
-        Some(delta(&history.span(&since, &self.snapshot.epoch)?, &self.snapshot.left_out))
-    }
-}
-
 impl Desk {
     /// An empty desk.
     pub fn new(network: Network, mode: Mode, interval: Interval) -> Self {
@@ -166,12 +113,14 @@ impl Desk {
             interval,
             grid: ArcSwapOption::empty(),
             latest: ArcSwapOption::empty(),
+            changed: watch::Sender::new(()),
             workshop: Arc::new(Workshop {
                 permits: Semaphore::new(cores),
                 alive: Arc::default(),
                 computed: AtomicU64::new(0),
                 late: AtomicU64::new(0),
                 last: Mutex::default(),
+                packing: Arc::new(Semaphore::new(1)),
             }),
         }
     }
@@ -179,12 +128,13 @@ impl Desk {
     /// From now on this epoch is served. Whoever is being answered keeps what it got.
     pub fn serve(&self, served: Served) {
         self.latest.store(Some(Arc::new(served)));
+        self.changed.send_replace(());
     }
 
     /// The history is there, and knows the served epoch: deltas to it can be made, beginning at the times `since`.
     pub fn resume(&self, since: Vec<u32>, history: Weak<RwLock<History>>) {
         if let Some(served) = self.latest.load_full() {
-            self.serve(Served::new(served.snapshot.clone(), since, history));
+            self.serve(served.resumed(since, history));
         }
     }
 
@@ -203,39 +153,79 @@ impl Desk {
         self.latest.load().is_some()
     }
 
-    /// The bytes for a wallet whose last sync was `last_sync` (0 for never), at `now_s`; both in unix seconds. `None`
-    /// before the first snapshot.
-    pub async fn answer(&self, last_sync: u64, version: Version, now_s: u32) -> Option<Bytes> {
+    /// What a wallet gets whose last sync was `last_sync` (0 for never), at `now_s`; both in unix seconds. `None` before
+    /// the first snapshot.
+    pub async fn answer(&self, last_sync: u64, version: Version, now_s: u32) -> Option<Answer> {
         let served = self.latest.load_full()?;
-        let snapshot = &served.snapshot;
+        let epoch = served.snapshot.epoch.timestamp;
         let grid = self.grid.load().as_deref().copied();
-        Some(match choose(last_sync, snapshot.epoch.timestamp, &served.since, grid, now_s, self.mode) {
-            Choice::Full => snapshot.full.of(version),
-            Choice::Returning => snapshot.returning.of(version),
-            Choice::Nothing { timestamp } => self.nothing(timestamp, version),
+        let next_cut = grid.map(|grid| grid.after(epoch));
+        let (body, told, stopgap) = match choose(last_sync, epoch, &served.since, grid, now_s, self.mode) {
+            Choice::Full => (served.full(version), Told::Full, false),
+            // As long as the journal is being read, no epoch is known.
+            Choice::Returning => (served.returning(version), Told::Returning, !served.has_history()),
+            Choice::Nothing { timestamp } => (self.nothing(timestamp, version), Told::Nothing, false),
             Choice::Delta { since } => match self.delta(&served, since, version).await {
-                Some(bytes) => bytes,
-                None => snapshot.returning.of(version),
+                Ok(Some(body)) => (body, Told::Delta, false),
+                Ok(None) => (served.returning(version), Told::Returning, false),
+                Err(Late) => (served.returning(version), Told::Returning, true),
             },
-        })
+        };
+        Some(Answer { body, told, epoch, next_cut, stopgap, served })
     }
 
-    fn nothing(&self, timestamp: u32, version: Version) -> Bytes {
-        encode(&Contents::nothing(timestamp), self.chain, version).map(Bytes::from).unwrap_or_default() // never too large
+    /// Somebody would rather have had the answer's body in this coding. Deltas are compressed when they are first asked
+    /// for in it, one after the other, for those who come later; snapshots without being asked for, by [`Self::pack`].
+    pub fn want(&self, answer: &Answer, coding: Coding) {
+        let (body, served) = (Arc::clone(&answer.body), Arc::clone(&answer.served));
+        if answer.told != Told::Delta || body.has_tried(coding) || !packing::is_worthwhile(&body) {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.workshop.packing).try_acquire_owned() else { return };
+        let (interval, alive) = (self.interval, Arc::clone(&self.workshop.alive));
+        tokio::task::spawn_blocking(move || {
+            let (effort, within) = (packing::effort_for_deltas(interval), packing::for_deltas(interval));
+            served.pack(&body, coding, effort, within, &alive);
+            drop(permit);
+        });
     }
 
-    async fn delta(&self, served: &Arc<Served>, since: u32, version: Version) -> Option<Bytes> {
+    /// Hears of every change of what is served.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// One who can [`Self::pack`].
+    pub fn packer(&self) -> Packer {
+        Packer::new(self.interval)
+    }
+
+    /// Compresses the snapshots that are served, until others are, or it `is_stopped`; nothing if there are none. Takes
+    /// seconds, and a core.
+    pub fn pack(&self, packer: &mut Packer, is_stopped: impl Fn() -> bool) -> Option<Packed> {
+        let served = self.latest.load_full()?;
+        let epoch = served.snapshot.epoch;
+        let is_another = || self.latest.load().as_ref().is_none_or(|latest| latest.snapshot.epoch != epoch);
+        Some(packer.pack(&served, || is_stopped() || is_another()))
+    }
+
+    fn nothing(&self, timestamp: u32, version: Version) -> Arc<Body> {
+        let bytes = encode(&Contents::nothing(timestamp), self.chain, version).map(Bytes::from).unwrap_or_default(); // never too large
+        Arc::new(Body::new(format!("{timestamp}-v{}-nothing", version as u8), bytes))
+    }
+
+    async fn delta(&self, served: &Arc<Served>, since: u32, version: Version) -> Result<Option<Arc<Body>>, Late> {
         if let Some(delta) = served.deltas.get(&(since, version)).await {
-            return delta;
+            return Ok(delta);
         }
         // In a task of its own: whoever stops waiting leaves it to those who come later.
         let made = tokio::spawn(make(Arc::clone(served), self.chain, since, version, Arc::clone(&self.workshop)));
         let made = tokio::time::timeout(WITHIN, made).await;
         match made.map(Result::ok) {
-            Ok(Some(Ok(delta))) => delta,
+            Ok(Some(Ok(delta))) => Ok(delta),
             _ => {
                 self.workshop.late.fetch_add(1, Ordering::Relaxed);
-                None
+                Err(Late)
             }
         }
     }
@@ -269,7 +259,7 @@ async fn make(
     since: u32,
     version: Version,
     workshop: Arc<Workshop>,
-) -> Result<Option<Bytes>, Arc<Late>> {
+) -> Result<Option<Arc<Body>>, Arc<Late>> {
     let computing = Arc::clone(&served);
     let make = async move {
         let permit = tokio::time::timeout(WITHIN, workshop.permits.acquire()).await;
@@ -281,7 +271,8 @@ async fn make(
         Ok(computed.ok().flatten().map(|(bytes, made)| {
             workshop.computed.fetch_add(1, Ordering::Relaxed);
             *workshop.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
-            Bytes::from_owner(Alive::new(bytes, &workshop.alive))
+            let name = format!("{}-v{}-since-{since}", made.until, made.version);
+            Arc::new(Body::new(name, Bytes::from_owner(Alive::new(bytes, &workshop.alive))))
         }))
     };
     let made = served.deltas.try_get_with((since, version), make).await;

@@ -4,6 +4,7 @@
 //! Owns the format. Promises that a published snapshot is what the official client reads as exactly the view it was
 //! made from, and that whoever looks at the published files sees a whole snapshot at every instant.
 
+mod body;
 mod choose;
 mod contents;
 mod cut;
@@ -12,24 +13,29 @@ mod delta;
 mod desk;
 mod encode;
 mod left_out;
+mod packing;
 mod publish;
 mod schedule;
+mod served;
 #[cfg(test)]
 pub(crate) mod testing;
 mod verify;
 
 use bytes::Bytes;
 
+pub use body::{Body, Coding, Variant};
 pub use choose::{Choice, Grid, Mode, choose, reachable};
 pub use contents::{Breakdown, Contents, ToldChannel, ToldNode, ToldUpdate, What};
 pub use cut::{Cut, CutError, Matter, cut};
 pub use decode::{Decoded, Undecodable, decode};
 pub use delta::{REACH_S, SERVED_FOR_S, delta};
-pub use desk::{Desk, DeskStatus, Made, Served};
+pub use desk::{Answer, Desk, DeskStatus, Told};
 pub use encode::{TooLarge, Version, encode, encode_full};
 pub use left_out::LeftOut;
+pub use packing::{Effort, Packed, Packer};
 pub use publish::Folder;
 pub use schedule::{Blocked, Circumstances, Decision, Interval, Schedule};
+pub use served::{Made, Served};
 pub use verify::{Differences, Rejected, differences};
 
 use crate::journal::{Epoch, Graph, Rules};

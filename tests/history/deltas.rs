@@ -54,6 +54,13 @@ impl World {
         }
     }
 
+    /// So many more channels, and their numbers.
+    pub fn grow(&mut self, channels: u64) -> std::ops::Range<u64> {
+        let numbers = 10..10 + channels;
+        numbers.clone().for_each(|n| self.announce(n, [1, 2]));
+        numbers
+    }
+
     fn says(&mut self, n: u64, direction: Direction, policy: &Policy) {
         self.fact(Fact::Update(update(scid(n), direction, self.now, policy)));
     }

@@ -1,5 +1,6 @@
 //! The desk: a delta is made once, kept, and never waited for for long.
 
+use std::io::Read;
 use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +10,9 @@ use bytes::Bytes;
 use rgsd::gossip::Direction;
 use rgsd::history::History;
 use rgsd::journal::Epoch;
-use rgsd::snapshot::{Desk, DeskStatus, Interval, LeftOut, Matter, Mode, Served, Version, cut, decode, encode};
+use rgsd::snapshot::{
+    Coding, Desk, DeskStatus, Interval, LeftOut, Matter, Mode, Served, Told, Version, cut, decode, encode,
+};
 
 use crate::deltas::World;
 
@@ -31,6 +34,22 @@ impl Office {
         let office =
             Self { history, epochs, desk: Arc::new(Desk::new(Network::Bitcoin, Mode::Delta, Interval::default())) };
         office.serve(&epochs[2]);
+        office
+    }
+
+    /// So many that what changes between the first epoch and the last is worth compressing.
+    fn of_many_channels() -> Self {
+        let mut world = World::new();
+        let channels = world.grow(200);
+        let before = world.epoch();
+        for n in channels {
+            world.fee(n, Direction::OneToTwo, 77);
+        }
+        let after = world.epoch();
+        let history = Arc::new(RwLock::new(world.history));
+        let desk = Arc::new(Desk::new(Network::Bitcoin, Mode::Delta, Interval::default()));
+        let office = Self { history, epochs: [before, before, after], desk };
+        office.serve(&after);
         office
     }
 
@@ -75,13 +94,14 @@ impl Office {
 
 async fn ask(desk: &Desk, epochs: &[Epoch; 3], since: usize) -> Bytes {
     let now_s = epochs[2].timestamp + 60;
-    desk.answer(epochs[since].timestamp.into(), Version::V2, now_s).await.expect("something is served")
+    let answer = desk.answer(epochs[since].timestamp.into(), Version::V2, now_s).await.expect("something is served");
+    answer.body.identity().bytes.clone()
 }
 
 #[tokio::test]
 async fn nobody_is_answered_before_the_first_snapshot() {
     let desk = Desk::new(Network::Bitcoin, Mode::Delta, Interval::default());
-    assert_eq!(desk.answer(0, Version::V1, 1_700_000_000).await, None);
+    assert!(desk.answer(0, Version::V1, 1_700_000_000).await.is_none());
     assert!(!desk.is_ready());
 }
 
@@ -147,7 +167,10 @@ async fn another_epoch_has_deltas_of_its_own() {
     let office = Office::open();
     office.serve(&office.epochs[1]);
     let now_s = office.epochs[1].timestamp;
-    let body = office.desk.answer(office.epochs[0].timestamp.into(), Version::V2, now_s).await.expect("served");
+    let answer = office.desk.answer(office.epochs[0].timestamp.into(), Version::V2, now_s).await.expect("served");
+    assert_eq!(answer.told, Told::Delta);
+    let body = answer.body.identity().bytes.clone();
+    drop(answer);
     assert_eq!(decode(&body).expect("a delta").timestamp, office.epochs[1].timestamp);
     office.serve(&office.epochs[2]);
     office.holds(body.len()).await; // whoever is being sent one keeps it
@@ -161,3 +184,60 @@ async fn another_epoch_has_deltas_of_its_own() {
     office.desk.resume(vec![office.epochs[0].timestamp], Arc::downgrade(&office.history));
     assert_eq!(office.ask(0).await, office.delta(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_compressed_while_it_is_served_as_it_is() {
+    let office = Office::of_many_channels();
+    let desk = Arc::clone(&office.desk);
+    let answer = desk.answer(0, Version::V2, office.epochs[2].timestamp).await.expect("served");
+    assert_eq!(answer.told, Told::Full);
+    assert!(Coding::ALL.iter().all(|coding| answer.body.coded(*coding).is_none()), "ready as it is");
+    let packing = Arc::clone(&office.desk);
+    tokio::task::spawn_blocking(move || packing.pack(&mut packing.packer(), || false)).await.expect("no panic");
+    for (coding, unpack) in UNPACK {
+        let coded = answer.body.coded(coding).expect("compressed");
+        assert_eq!(unpack(&coded.bytes), answer.body.identity().bytes, "{coding:?}");
+        assert!(coded.bytes.len() < answer.body.identity().bytes.len());
+        assert_ne!(coded.tag, answer.body.identity().tag);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_is_compressed_once_somebody_would_like_it_so() {
+    let office = Office::of_many_channels();
+    let [before, _, after] = office.epochs;
+    let ask = async || {
+        let answer = office.desk.answer(before.timestamp.into(), Version::V1, after.timestamp).await.expect("served");
+        assert_eq!(answer.told, Told::Delta);
+        answer
+    };
+    let first = ask().await;
+    assert!(!first.body.has_tried(Coding::Gzip), "nobody asked for it yet");
+    let waiting = async {
+        while !first.body.has_tried(Coding::Gzip) {
+            office.desk.want(&first, Coding::Gzip);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("it is compressed");
+    let again = ask().await;
+    assert!(Arc::ptr_eq(&first.body, &again.body), "it is kept");
+    assert!(again.body.coded(Coding::Zstd).is_none(), "nobody wants that");
+    let coded = again.body.coded(Coding::Gzip).expect("shorter");
+    assert!(UNPACK[1].1(&coded.bytes) == again.body.identity().bytes);
+}
+
+/// How each coding is undone.
+const UNPACK: [(Coding, fn(&[u8]) -> Vec<u8>); 3] = [
+    (Coding::Zstd, |bytes| zstd::decode_all(bytes).expect("zstd")),
+    (Coding::Gzip, |bytes| {
+        let mut all = Vec::new();
+        flate2::read::GzDecoder::new(bytes).read_to_end(&mut all).expect("gzip");
+        all
+    }),
+    (Coding::Brotli, |bytes| {
+        let mut all = Vec::new();
+        brotli::BrotliDecompress(&mut &bytes[..], &mut all).expect("brotli");
+        all
+    }),
+];

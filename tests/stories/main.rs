@@ -9,6 +9,7 @@ mod ci;
 mod closings;
 mod collecting;
 mod completeness;
+mod crowds;
 mod deltas;
 mod goldens;
 mod gossmap;

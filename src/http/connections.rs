@@ -1,0 +1,271 @@
+//! Who is connected, and for how long clients may be slow.
+//!
+//! Each connection has a [`Line`], which notes when its client last asked for something, and how it takes its answer. A
+//! client that takes its time is let go; where there is no room, so is whoever has been idle for the longest. So neither
+//! idle nor slow clients, however many, keep a wallet from being answered.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// What clients may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// How long a client may take to send its first request, its part of TLS included.
+    pub first_request: Duration,
+    /// How long it may be idle between two, or take to send another.
+    pub idle: Duration,
+    /// How long it may take nothing of its answer …
+    pub stalled: Duration,
+    /// … and how slowly it may take it, on average …
+    pub slowest_bytes_per_s: u64,
+    /// … once it was at it for this long.
+    pub patience: Duration,
+    /// How long a connection may be used, before the client is asked to open another.
+    pub age: Duration,
+    /// How long answers under way may take after the stop, or at that age.
+    pub drain: Duration,
+}
+
+/// All connections.
+pub(super) struct Connections {
+    limits: Limits,
+    began: Instant,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    lines: HashMap<u64, Arc<Line>>,
+}
+
+/// One connection. Times are in milliseconds of the register's clock, which starts at 1.
+pub(super) struct Line {
+    began: Instant,
+    /// When the last request came; until the first, when the connection was opened.
+    asked_ms: AtomicU64,
+    has_asked: AtomicBool,
+    /// Since when bytes wait to be taken; 0 while none do.
+    sending_ms: AtomicU64,
+    /// When some were last taken, and how many since they wait.
+    moved_ms: AtomicU64,
+    sent_bytes: AtomicU64,
+    closing: Notify,
+}
+
+impl Connections {
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, began: Instant::now(), open: Mutex::default() })
+    }
+
+    /// A place for a new client, for as long as it is kept. If there is none left, those are let go who do the least with
+    /// theirs.
+    pub fn admit(self: &Arc<Self>) -> Place {
+        let line = Arc::new(Line::new(self.began));
+        let mut open = self.open();
+        if open.lines.len() >= self.limits.connections {
+            let crowd = (self.limits.connections / 16).max(1);
+            open.let_go(crowd, now_ms(self.began));
+            tracing::debug!(crowd, "no room for another connection: let go of idle ones");
+        }
+        open.next += 1;
+        let id = open.next;
+        open.lines.insert(id, Arc::clone(&line));
+        Place { id, line, of: Arc::clone(self) }
+    }
+
+    /// Lets go of those who have taken more time than they may.
+    pub fn look(&self) {
+        let now_ms = now_ms(self.began);
+        let mut open = self.open();
+        open.lines.retain(|_, line| {
+            let overdue = line.is_overdue(now_ms, &self.limits);
+            if overdue {
+                line.closing.notify_one();
+            }
+            !overdue
+        });
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// Those go who keep their places for the longest: whoever has just come, and has yet to ask, is not among them.
+    fn let_go(&mut self, count: usize, now_ms: u64) {
+        let keeps = |(id, line): (&u64, &Arc<Line>)| (Reverse(line.keeps_ms(now_ms)), *id);
+        let mut ranks: Vec<(Reverse<u64>, u64)> = self.lines.iter().map(keeps).collect();
+        let count = count.min(ranks.len());
+        if count < ranks.len() {
+            ranks.select_nth_unstable(count);
+        }
+        for (_, id) in &ranks[..count] {
+            if let Some(line) = self.lines.remove(id) {
+                line.closing.notify_one();
+            }
+        }
+    }
+}
+
+impl Line {
+    fn new(began: Instant) -> Self {
+        Self {
+            began,
+            asked_ms: AtomicU64::new(now_ms(began)),
+            has_asked: AtomicBool::new(false),
+            sending_ms: AtomicU64::new(0),
+            moved_ms: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
+            closing: Notify::new(),
+        }
+    }
+
+    /// A request came.
+    pub fn asked(&self) {
+        self.asked_ms.store(now_ms(self.began), Relaxed);
+        self.has_asked.store(true, Relaxed);
+    }
+
+    /// Ready when the client is to be let go.
+    pub async fn closed(&self) {
+        self.closing.notified().await;
+    }
+
+    /// The kernel takes no more bytes for now.
+    fn waits(&self) {
+        if self.sending_ms.load(Relaxed) == 0 {
+            let now_ms = now_ms(self.began);
+            self.moved_ms.store(now_ms, Relaxed);
+            self.sent_bytes.store(0, Relaxed);
+            self.sending_ms.store(now_ms, Relaxed);
+        }
+    }
+
+    /// It has taken some.
+    fn moved(&self, bytes: usize) {
+        self.moved_ms.store(now_ms(self.began), Relaxed);
+        self.sent_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// None are waiting any more.
+    fn flushed(&self) {
+        self.sending_ms.store(0, Relaxed);
+    }
+
+    fn is_overdue(&self, now_ms: u64, limits: &Limits) -> bool {
+        let since = |ms: u64| Duration::from_millis(now_ms.saturating_sub(ms));
+        let sending_ms = self.sending_ms.load(Relaxed);
+        if sending_ms != 0 {
+            let sending = since(sending_ms);
+            let too_slow = || self.sent_bytes.load(Relaxed) < limits.slowest_bytes_per_s * sending.as_secs();
+            return since(self.moved_ms.load(Relaxed)) > limits.stalled || (sending > limits.patience && too_slow());
+        }
+        match self.has_asked.load(Relaxed) {
+            true => since(self.active_ms()) > limits.idle,
+            false => since(self.asked_ms.load(Relaxed)) > limits.first_request,
+        }
+    }
+
+    fn active_ms(&self) -> u64 {
+        self.asked_ms.load(Relaxed).max(self.moved_ms.load(Relaxed))
+    }
+
+    /// For how long it has kept its place and done nothing with it; taking an answer counts a quarter.
+    fn keeps_ms(&self, now_ms: u64) -> u64 {
+        match self.sending_ms.load(Relaxed) {
+            0 => now_ms.saturating_sub(self.active_ms()),
+            sending_ms => now_ms.saturating_sub(sending_ms) / 4,
+        }
+    }
+}
+
+fn now_ms(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+/// A client's place; given up when dropped.
+pub(super) struct Place {
+    id: u64,
+    pub line: Arc<Line>,
+    of: Arc<Connections>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.of.open().lines.remove(&self.id);
+    }
+}
+
+/// A socket that tells its line how it gets on.
+pub(super) struct Watched {
+    stream: TcpStream,
+    line: Arc<Line>,
+}
+
+impl Watched {
+    pub fn new(stream: TcpStream, line: Arc<Line>) -> Self {
+        Self { stream, line }
+    }
+
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => self.line.waits(),
+            Poll::Ready(Ok(bytes)) => self.line.moved(*bytes),
+            Poll::Ready(Err(_)) => {}
+        }
+        written
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Called when all that there was to write was written.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.line.flushed();
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;
