@@ -11,24 +11,15 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::App;
+use super::page;
 use super::path::{Ask, Route, route};
+use super::{App, Status};
 
 /// When to ask again for the first snapshot: a sync is a matter of minutes, and a wallet's user waits.
 const RETRY_AFTER_SECONDS: &str = "10";
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 const TEXT: &str = "text/plain; charset=utf-8";
-
-const INDEX: &str = "\
-rgsd, a Rapid Gossip Sync server
-
-/snapshot/{timestamp}     for a wallet that last synced at the timestamp (0: never), format 1
-/v2/snapshot/{timestamp}  the same, format 2
-/status.json              the state of this server
-/healthz                  whether it is alive
-/readyz                   whether it has a snapshot
-";
 
 /// Everything under one handler: which path means what is decided in one pure function, not by a router.
 pub(super) fn router(app: App) -> Router {
@@ -53,7 +44,7 @@ async fn respond(app: &App, method: &Method, path: &str) -> Response {
         }
     }
     match route {
-        Route::Index => text(StatusCode::OK, INDEX),
+        Route::Index => status_page(app),
         Route::Alive => text(StatusCode::OK, "ok\n"),
         Route::Ready if app.desk.is_ready() => text(StatusCode::OK, "ready\n"),
         Route::Ready => not_yet(),
@@ -73,10 +64,31 @@ async fn snapshot(app: &App, ask: Ask) -> Response {
     bytes.map_or_else(not_yet, |bytes| whole(StatusCode::OK, "application/octet-stream", bytes))
 }
 
-fn status(app: &App) -> Response {
+/// For people; what goes with it lets nothing in from elsewhere, and nobody frame it.
+fn status_page(app: &App) -> Response {
+    let page = match page::render(&status_of(app), app.clock.now()) {
+        Ok(page) => page,
+        Err(error) => {
+            tracing::error!(%error, "cannot write the status page");
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be written; the log says why\n");
+        }
+    };
+    let mut response = no_store(whole(StatusCode::OK, "text/html; charset=utf-8", page.into()));
+    if let Ok(policy) = HeaderValue::from_str(&page::POLICY) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    let response = with(response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    with(response, header::REFERRER_POLICY, "no-referrer")
+}
+
+fn status_of(app: &App) -> Status {
     let mut status = app.status.status();
     status.ready = app.desk.is_ready();
-    match serde_json::to_vec(&status) {
+    status
+}
+
+fn status(app: &App) -> Response {
+    match serde_json::to_vec(&status_of(app)) {
         Ok(json) => no_store(whole(StatusCode::OK, "application/json", json.into())),
         Err(error) => {
             tracing::error!(%error, "cannot write the status as JSON");

@@ -5,6 +5,7 @@
 //! handle to immutable bytes. Makes no snapshot and decides nothing about them: that is the desk's.
 
 mod answer;
+mod page;
 mod path;
 mod server;
 mod status;
@@ -22,7 +23,8 @@ use crate::snapshot::Desk;
 pub use path::{Ask, Route, route};
 pub use server::{bind, serve};
 pub use status::{
-    ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
+    ArchiveStatus, BodySizes, EncodedSizes, EpochStatus, FeeStatus, JournalStatus, MessageCounts, PeerStatus,
+    ProofStatus, RecentSnapshot, SnapshotSizes, Status, StatusSource,
 };
 
 /// What the answers are made from. Cheap to clone.

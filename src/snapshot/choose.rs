@@ -36,6 +36,13 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// The first time after `epoch`.
+    pub fn after(self, epoch: u32) -> u32 {
+        let interval = self.interval.secs();
+        let behind = (epoch % interval + interval - self.offset_s % interval) % interval;
+        epoch.saturating_add(interval - behind)
+    }
+
     /// Whether `timestamp` is one of the next two times after `epoch`: what another replica, which is further, has
     /// given out.
     fn is_just_ahead(self, timestamp: u32, epoch: u32) -> bool {
