@@ -4,8 +4,6 @@ use crate::history::HourOfFees;
 use crate::http::RecentSnapshot;
 use crate::text::{grouped, rfc_3339};
 
-use super::words::Size;
-
 /// How high a chart is, in its own units; it is drawn as high as the page likes.
 const HEIGHT: f64 = 100.0;
 /// What is there at all is seen.
@@ -14,11 +12,11 @@ const LEAST: f64 = 2.0;
 /// Fee changes by the hour.
 pub(super) struct Bars {
     pub bars: Vec<Bar>,
-    /// Of the last 24 full hours.
+    /// Of all of them.
     pub sum: String,
     /// The busiest hour.
     pub most: String,
-    /// Its share of the chart's height is all of it: what the line in the middle stands for.
+    /// What the line in the middle stands for.
     pub half: String,
 }
 
@@ -54,22 +52,25 @@ impl Bars {
                 running: place == last,
             }
         };
-        let sum: usize = hours.iter().take(last).map(|hour| hour.changes as usize).sum();
+        let sum: usize = hours.iter().map(|hour| hour.changes as usize).sum();
         Self {
             bars: hours.iter().enumerate().map(bar).collect(),
             sum: grouped(sum),
             most: grouped(most as usize),
-            half: grouped(most as usize / 2),
+            half: (most > 1).then(|| grouped(most as usize / 2)).unwrap_or_default(),
         }
     }
 }
+
+/// A change by less than this part of the whole looks as small as it is.
+const PLAIN: usize = 25;
 
 /// How the full snapshot grew.
 pub(super) struct Line {
     /// `points` of a polyline, in a box of 100 by 100.
     pub points: String,
-    pub least: Size,
-    pub most: Size,
+    pub least: String,
+    pub most: String,
     pub count: usize,
 }
 
@@ -79,14 +80,15 @@ impl Line {
         let sizes = || recent.iter().map(|snapshot| snapshot.v2_bytes);
         let (least, most) = (sizes().min()?, sizes().max()?);
         let steps = recent.len().checked_sub(1).filter(|steps| *steps > 0)?;
+        let height = (most - least).max(most / PLAIN).max(1) as f64;
+        let middle = (least + most) as f64 / 2.0;
         let point = |(place, size): (usize, usize)| {
             let x = 100.0 * place as f64 / steps as f64;
-            let rise = (size - least) as f64 / (most - least).max(1) as f64;
-            let y = if most == least { HEIGHT / 2.0 } else { 92.0 - 84.0 * rise };
+            let y = HEIGHT * (0.5 - 0.84 * (size as f64 - middle) / height);
             format!("{x:.1},{y:.1}")
         };
         let points: Vec<String> = sizes().enumerate().map(point).collect();
-        Some(Self { points: points.join(" "), least: Size(least), most: Size(most), count: recent.len() })
+        Some(Self { points: points.join(" "), least: grouped(least), most: grouped(most), count: recent.len() })
     }
 }
 
@@ -103,7 +105,7 @@ mod tests {
         let bars = Bars::of(&hours(&[1_000, 0, 1, 500, 250]));
         let heights: Vec<&str> = bars.bars.iter().map(|bar| bar.height.as_str()).collect();
         assert_eq!(heights, ["100.0", "0.0", "2.0", "50.0", "25.0"]);
-        assert_eq!((bars.sum.as_str(), bars.most.as_str()), ("1,501", "1,000"));
+        assert_eq!((bars.sum.as_str(), bars.most.as_str()), ("1,751", "1,000"));
         assert_eq!(bars.bars.iter().position(|bar| bar.running), Some(4));
         assert!(Bars::of(&hours(&[0, 0])).bars.iter().all(|bar| bar.height == "0.0"));
         assert!(Bars::of(&[]).bars.is_empty());
@@ -119,5 +121,7 @@ mod tests {
         );
         let line = Line::of(&[snapshot(5), snapshot(9), snapshot(7)]).map(|line| line.points);
         assert_eq!(line.as_deref(), Some("0.0,92.0 50.0,8.0 100.0,50.0"));
+        let little = Line::of(&[snapshot(9_990), snapshot(10_010)]).map(|line| line.points);
+        assert_eq!(little.as_deref(), Some("0.0,52.1 100.0,47.9"), "twenty bytes of four hundred");
     }
 }

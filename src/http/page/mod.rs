@@ -8,6 +8,9 @@ mod chart;
 mod view;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::LazyLock;
 
 use askama::Template;

@@ -12,7 +12,8 @@
   // As in words.rs.
   const span = (s) => s < 120 ? [s, 's'] : s < 7200 ? [Math.floor(s / 60), 'min']
     : s < 172800 ? [Math.floor(s / 3600), 'h'] : [Math.floor(s / 86400), 'days'];
-  const due = (s) => s < 0 ? `in ${span(-s).join(' ')}` : s <= BEING_MADE_S ? 'now' : `overdue by ${span(s).join(' ')}`;
+  const inFull = { s: 'seconds', min: 'minutes', h: 'hours', days: 'days' };
+  const due = (s) => s < 0 ? `due in ${span(-s).join(' ')}` : s <= BEING_MADE_S ? 'due now' : `overdue by ${span(s).join(' ')}`;
 
   function say(node, text) {
     if (node.textContent !== String(text)) node.textContent = text;
@@ -27,7 +28,7 @@
       } else {
         const [figure, unit] = span(Math.max(0, past));
         say(time.firstElementChild, figure);
-        say(time.lastElementChild, unit);
+        say(time.lastElementChild, figure === 1 && unit === 's' ? 'second' : inFull[unit]);
       }
     }
     const ring = main.querySelector('[data-until]');

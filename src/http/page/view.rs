@@ -83,7 +83,9 @@ pub(super) struct Peers {
 }
 
 pub(super) struct Peer {
-    pub address: String,
+    pub host: String,
+    /// With its colon.
+    pub port: String,
     pub node_id: String,
     pub short_id: String,
     /// One word, which the mark beside it goes by.
@@ -161,10 +163,10 @@ impl Deltas {
         let deltas = &status.deltas;
         let oldest = deltas.oldest_epoch.map(|at| Moment { at, now: now.secs() }.age().to_string());
         let known = grouped(deltas.known_epochs);
-        let known = oldest.map_or(known.clone(), |oldest| format!("{known}, back to {oldest} ago"));
+        let known = oldest.map_or(known.clone(), |oldest| format!("{known} in {oldest}"));
         let kept = format!("{}, {}", count(deltas.cached), Size(deltas.cached_bytes as usize));
         let rows = vec![
-            ("Times known", known),
+            ("Epochs known", known),
             ("Kept ready", kept),
             ("Made since the start", count(deltas.computed)),
             ("Too late, sent whole", count(deltas.late)),
@@ -184,12 +186,12 @@ impl LastDelta {
             (contents.whole, "whole direction"),
             (contents.reminders, "reminder"),
             (contents.announcements, "announcement"),
-            (contents.node_details, "node's detail"),
+            (contents.node_details, "node’s detail"),
             (contents.gone, "direction gone"),
         ];
         let part = |(number, name): (u32, &str)| match (number, name) {
             (1, name) => format!("1 {name}"),
-            (_, "node's detail") => format!("{} nodes' details", count(number)),
+            (_, "node’s detail") => format!("{} nodes’ details", count(number)),
             (_, "direction gone") => format!("{} directions gone", count(number)),
             (_, name) => format!("{} {name}s", count(number)),
         };
@@ -218,8 +220,10 @@ impl Peer {
     fn of(peer: &PeerStatus) -> Self {
         let (state, why) =
             peer.state.split_once(": ").map_or((&*peer.state, None), |(state, why)| (state, Some(why)));
+        let (host, port) = peer.address.split_at(peer.address.rfind(':').unwrap_or(peer.address.len()));
         Self {
-            address: peer.address.clone(),
+            host: host.to_owned(),
+            port: port.to_owned(),
             node_id: peer.node_id.clone(),
             short_id: shortened(&peer.node_id),
             state: state.to_owned(),
@@ -274,9 +278,14 @@ fn journal(status: &Status) -> Vec<(&'static str, String)> {
 
 fn proofs(status: &Status) -> Vec<(&'static str, String)> {
     let proofs = &status.proofs;
-    let required = if proofs.required { "by bitcoind" } else { "no bitcoind: channels are accepted unproven" };
-    let mut rows = vec![("Channels proven", required.to_owned())];
-    if proofs.required {
+    let replica = status.archive.as_ref().is_some_and(|archive| archive.role == Role::Replica);
+    let who = match proofs.required {
+        _ if replica => "the archive’s writer",
+        true => "bitcoind",
+        false => "nobody: without a bitcoind, channels are accepted unproven",
+    };
+    let mut rows = vec![("Proven by", who.to_owned())];
+    if proofs.required && !replica {
         rows.push(("Waiting for a proof", count(proofs.pending)));
         rows.push(("Chain looked through to", proofs.chain_height.map_or("not yet".to_owned(), count)));
         rows.push(("Perhaps splicing", count(proofs.closing)));

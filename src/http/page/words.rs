@@ -65,11 +65,11 @@ impl Moment {
         Span(self.now.saturating_sub(self.at).into())
     }
 
-    /// `in 12 min`, `now`, `overdue by 40 s`.
+    /// `due in 12 min`, `due now`, `overdue by 40 s`.
     pub fn due(&self) -> String {
         match self.now.checked_sub(self.at) {
-            None => format!("in {}", Span((self.at - self.now).into())),
-            Some(late) if late <= BEING_MADE_S => "now".to_owned(),
+            None => format!("due in {}", Span((self.at - self.now).into())),
+            Some(late) if late <= BEING_MADE_S => "due now".to_owned(),
             Some(late) => format!("overdue by {}", Span(late.into())),
         }
     }
@@ -86,6 +86,17 @@ impl Span {
             "min" => self.0 / 60,
             "h" => self.0 / 3_600,
             _ => self.0 / 86_400,
+        }
+    }
+
+    /// The unit beside a big figure: `minutes`.
+    pub fn unit_in_full(&self) -> &'static str {
+        match (self.unit(), self.figure()) {
+            ("s", 1) => "second",
+            ("s", _) => "seconds",
+            ("min", _) => "minutes",
+            ("h", _) => "hours",
+            _ => "days",
         }
     }
 
@@ -163,7 +174,7 @@ mod tests {
         let spans = [0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|seconds| Span(seconds).to_string());
         assert_eq!(spans, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days"].map(str::to_owned));
         let dues = [NOW + 90, NOW, NOW - 15, NOW - 16].map(|at| moment(at).due());
-        assert_eq!(dues, ["in 90 s", "now", "now", "overdue by 16 s"].map(str::to_owned));
+        assert_eq!(dues, ["due in 90 s", "due now", "due now", "overdue by 16 s"].map(str::to_owned));
         let intervals = [10, 60, 90, 600, 3_600, 21_600, 86_400].map(every);
         assert_eq!(intervals, ["10 seconds", "minute", "90 seconds", "10 minutes", "hour", "6 hours", "day"]);
     }
