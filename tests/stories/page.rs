@@ -1,5 +1,5 @@
 //! The status page, looked at with a real browser: in light and dark, on a phone, with the keyboard, and by a checker of
-//! accessibility. The screenshots that it takes are in `target/browser/shots`.
+//! accessibility, which leaves its screenshots in `target/browser/shots`; and what it tells that nobody else looks at.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -109,7 +109,6 @@ fn people_see_how_the_server_fares() {
         service.ready_after(store.len() as u64).await;
         service.hears(&store, world.change_fee(world.a_routable_channel(), Direction::OneToTwo)).await;
         let first = service.status().epoch.expect("an epoch");
-        service.body(first.timestamp).await;
         let seen = browser.look("well");
         assert_eq!(
             (&seen["tone"], &seen["word"], &seen["reason"]),
@@ -133,6 +132,7 @@ fn people_see_how_the_server_fares() {
         assert_eq!(stays["focus"], focus);
         let shown = stays["after"]["epoch"].as_str().expect("an epoch").to_owned();
         service.next_epoch().await;
+        service.body(first.timestamp).await; // a delta is made
         let seen = browser.tell(&format!("changed {shown}"));
         assert_eq!(
             (&seen["mine"], &seen["scroll"], &seen["focus"]),
@@ -153,5 +153,35 @@ fn people_see_how_the_server_fares() {
         assert!(seen["title"].as_str().is_some_and(|title| title.starts_with("Away · ")), "{seen}");
         let refused = |noise: &Value| noise.as_str().is_some_and(|noise| noise.contains("ERR_CONNECTION_REFUSED"));
         assert!(noise.iter().all(refused), "{noise:?}");
+    });
+}
+
+#[test]
+fn fee_changes_are_counted_over_restarts() {
+    story(async {
+        let mut world = World::new(40).await;
+        let store = world.store();
+        let peer = world.peer(0, &store).await;
+        let service = Running::start(&world, world.config([&peer])).await;
+        service.ready_after(store.len() as u64).await;
+        let channel = world.a_routable_channel();
+        for direction in Direction::BOTH {
+            service.hears(&store, world.change_fee(channel, direction)).await;
+        }
+        service.eventually("both are counted", |status| status.fee_changes.total == 2).await;
+        service.next_epoch().await;
+        let before = service.status();
+        assert_eq!(before.fee_changes.hours.iter().map(|hour| hour.changes).sum::<u32>(), 2);
+        assert_eq!(before.recent.len(), 2);
+        let epoch = before.epoch.expect("an epoch").timestamp;
+        assert!(before.next_cut.is_some_and(|next| (1..=600).contains(&(next - epoch))), "{:?}", before.next_cut);
+        service.stop().await;
+
+        let service = Running::start(&world, world.config([&peer])).await;
+        service.eventually("the journal is read", |status| status.fee_changes.total == 2).await;
+        let after = service.status();
+        assert_eq!(after.fee_changes.hours.iter().map(|hour| hour.changes).sum::<u32>(), 2);
+        assert_eq!(after.history.channels, 40);
+        service.stop().await;
     });
 }
