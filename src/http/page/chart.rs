@@ -57,7 +57,7 @@ impl Bars {
             bars: hours.iter().enumerate().map(bar).collect(),
             sum: grouped(sum),
             most: grouped(most as usize),
-            half: (most > 1).then(|| grouped(most as usize / 2)).unwrap_or_default(),
+            half: if most > 1 { grouped(most as usize / 2) } else { String::new() },
         }
     }
 }

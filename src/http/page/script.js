@@ -81,7 +81,7 @@
     main.dataset.tone = 'away';
     say(document.getElementById('word'), 'The server does not answer');
     say(document.getElementById('reason'), `What is shown was so at ${last} UTC. Trying again.`);
-    document.title = `Away · ${document.title}`;
+    document.title = document.title.replace(/^[^·]*/, 'Away ');
   }
 
   async function poll() {
