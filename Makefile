@@ -4,19 +4,22 @@
 export RUST_TEST_THREADS ?= 8
 
 PYLN := tests/support/pyln-requirements.txt
+BROWSER := tests/browser/package-lock.json
 
 .PHONY: test soak tools lint docs bench sizes goldens fuzz
 
 # Debian's packages that building (compilers for C and C++; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
-# pgbouncer and Python) need, installed where they are missing (as root). The tests start clusters of their own: Debian's
-# default one is not made. And Core Lightning's own reader of recordings, from PyPI, in target/pyln: made once, and again
-# when its versions change.
+# pgbouncer, Python, and a browser with Node.js to drive it) need, installed where they are missing (as root). The tests
+# start clusters of their own: Debian's default one is not made. And Core Lightning's own reader of recordings, from PyPI,
+# in target/pyln, and what drives the browser, from npm, in target/browser: made once, and again when their versions change.
 tools:
 	@missing=; \
 	command -v cc >/dev/null && command -v c++ >/dev/null || missing="$$missing build-essential"; \
 	command -v perl >/dev/null || missing="$$missing perl"; \
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing="$$missing pgbouncer"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v node >/dev/null && command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3 python3-venv"; \
 	[ -z "$$missing" ] || { \
 		mkdir -p /etc/postgresql-common && { [ -e /etc/postgresql-common/createcluster.conf ] || \
@@ -27,6 +30,11 @@ tools:
 		rm -rf target/pyln && python3 -m venv target/pyln && \
 		target/pyln/bin/pip install --quiet --disable-pip-version-check -r $(PYLN) && \
 		cp $(PYLN) target/pyln/requirements.txt; }
+	@cmp -s $(BROWSER) target/browser/installed.json || { \
+		rm -rf target/browser && mkdir -p target/browser && \
+		cp tests/browser/package.json $(BROWSER) target/browser/ && \
+		npm ci --prefix target/browser --ignore-scripts --no-audit --no-fund --loglevel=error && \
+		cp $(BROWSER) target/browser/installed.json; }
 
 # The wallets' test builds the official client with a feature that must not reach `rgsd`: by an invocation of its own.
 test: tools

@@ -84,25 +84,28 @@ impl Channels {
         self.channels.push(channel);
     }
 
-    /// Takes an update, unless it is no newer than the last one.
-    pub fn update(&mut self, moment: Moment, update: &ChannelUpdate) {
+    /// Takes an update, unless it is no newer than the last one. Whether its fee is another than the last one's.
+    pub fn update(&mut self, moment: Moment, update: &ChannelUpdate) -> bool {
         let place = self.open.get(&update.scid()).copied();
-        let Some(channel) = place.and_then(|place| self.channels.get_mut(place as usize)) else { return };
+        let Some(channel) = place.and_then(|place| self.channels.get_mut(place as usize)) else { return false };
         let direction = &mut channel.directions[update.direction() as usize];
         let (policy, timestamp) = (update.policy(), update.timestamp());
+        let mut fee_changed = false;
         if let Some(newest) = direction.newest_mut() {
             let heard = &mut newest.value;
             if timestamp <= heard.timestamp {
-                return;
+                return false;
             }
+            fee_changed = fee(&heard.policy) != fee(&policy);
             if heard.policy == policy && (newest.since == moment.next || is_heard(heard.timestamp, moment.last_epoch))
             {
                 // A keep-alive in time: every epoch so far hears the direction, by the old timestamp or by this one.
                 heard.timestamp = timestamp;
-                return;
+                return false;
             }
         }
         direction.set(&mut self.past, moment.next, Heard { policy, timestamp });
+        fee_changed
     }
 
     /// The funding output's value was looked up.
@@ -280,6 +283,10 @@ impl Channel {
             }
         }
     }
+}
+
+fn fee(policy: &Policy) -> (u32, u32) {
+    (policy.fee_base_msat, policy.fee_proportional_millionths)
 }
 
 /// Whether a direction that last spoke at `timestamp` is known at `epoch`. LDK forgets what is older than 14 days

@@ -6,6 +6,7 @@
 //! (an update of an unknown channel, say) it passes over, as a wallet would.
 
 mod channels;
+mod fees;
 mod nodes;
 mod span;
 mod timeline;
@@ -18,6 +19,7 @@ use crate::gossip::{Fact, NodeDetails, NodeId, Policy, ShortChannelId, UnixMs};
 use crate::journal::{Entry, Epoch, Event, Graph, Seq};
 
 use channels::Channels;
+pub use fees::{FeeChanges, HourOfFees};
 use nodes::Nodes;
 pub use span::{Changed, NodeChanged, Passage, Span};
 use timeline::Ordinal;
@@ -74,6 +76,7 @@ pub struct History {
     first_epoch: Ordinal,
     last_seq: Seq,
     last_sync: Option<UnixMs>,
+    fee_changes: FeeChanges,
     /// What was left after the last sweep.
     swept_size: usize,
 }
@@ -109,7 +112,11 @@ impl History {
         self.last_seq = entry.seq;
         let moment = self.moment();
         match &entry.event {
-            Event::Fact(Fact::Update(update)) => self.channels.update(moment, update),
+            Event::Fact(Fact::Update(update)) => {
+                if self.channels.update(moment, update) {
+                    self.fee_changes.count(entry.seen);
+                }
+            }
             Event::Fact(Fact::Node(node)) => self.nodes.announce(moment.next, node),
             Event::Fact(Fact::Channel { announcement, capacity_sat }) => {
                 let nodes = announcement.nodes().map(|id| self.nodes.index(id));
@@ -177,6 +184,11 @@ impl History {
     /// When a peer had last told everything it knew.
     pub fn last_sync(&self) -> Option<UnixMs> {
         self.last_sync
+    }
+
+    /// How often fees changed of late.
+    pub fn fee_changes(&self) -> &FeeChanges {
+        &self.fee_changes
     }
 
     pub fn size(&self) -> Size {

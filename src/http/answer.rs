@@ -13,10 +13,11 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::App;
 use super::conditions::{Verdict, judge};
 use super::negotiate::Accepted;
+use super::page;
 use super::path::{Ask, Route, route};
+use super::{App, Status};
 use crate::snapshot::{self, Coding, Variant};
 
 /// When to ask again for the first snapshot: a sync is a matter of minutes, and a wallet's user waits.
@@ -28,16 +29,6 @@ const STALE_IF_ERROR_S: u32 = 3_600;
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 const TEXT: &str = "text/plain; charset=utf-8";
-
-const INDEX: &str = "\
-rgsd, a Rapid Gossip Sync server
-
-/snapshot/{timestamp}     for a wallet that last synced at the timestamp (0: never), format 1
-/v2/snapshot/{timestamp}  the same, format 2
-/status.json              the state of this server
-/healthz                  whether it is alive
-/readyz                   whether it has a snapshot
-";
 
 /// A whole answer, its length known.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -65,7 +56,7 @@ async fn respond(app: &App, method: &Method, path: &str, headers: &HeaderMap) ->
         }
     }
     match route {
-        Route::Index => text(StatusCode::OK, INDEX),
+        Route::Index => status_page(app),
         Route::Alive => text(StatusCode::OK, "ok\n"),
         Route::Ready if app.desk.is_ready() => text(StatusCode::OK, "ready\n"),
         Route::Ready => not_yet(),
@@ -131,10 +122,31 @@ fn describe(
     }
 }
 
-fn status(app: &App) -> Answer {
+/// For people; what goes with it lets nothing in from elsewhere, and nobody frame it.
+fn status_page(app: &App) -> Answer {
+    let page = match page::render(&status_of(app), app.clock.now()) {
+        Ok(page) => page,
+        Err(error) => {
+            tracing::error!(%error, "cannot write the status page");
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be written; the log says why\n");
+        }
+    };
+    let mut response = no_store(whole(StatusCode::OK, "text/html; charset=utf-8", page.into()));
+    if let Ok(policy) = HeaderValue::from_str(&page::POLICY) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    let response = with(response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    with(response, header::REFERRER_POLICY, "no-referrer")
+}
+
+fn status_of(app: &App) -> Status {
     let mut status = app.status.status();
     status.ready = app.desk.is_ready();
-    match serde_json::to_vec(&status) {
+    status
+}
+
+fn status(app: &App) -> Answer {
+    match serde_json::to_vec(&status_of(app)) {
         Ok(json) => no_store(whole(StatusCode::OK, "application/json", json.into())),
         Err(error) => {
             tracing::error!(%error, "cannot write the status as JSON");

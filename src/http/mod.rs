@@ -8,6 +8,7 @@ mod answer;
 mod conditions;
 mod connections;
 mod negotiate;
+mod page;
 mod path;
 mod server;
 mod status;
@@ -26,7 +27,8 @@ use crate::snapshot::Desk;
 pub use path::{Ask, Route, route};
 pub use server::{bind, serve};
 pub use status::{
-    ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
+    ArchiveStatus, BodySizes, EncodedSizes, EpochStatus, FeeStatus, JournalStatus, MessageCounts, PeerStatus,
+    ProofStatus, RecentSnapshot, SnapshotSizes, Status, StatusSource,
 };
 pub use tls::{Tls, TlsFiles};
 

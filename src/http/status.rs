@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::gossip::UnixMs;
+use crate::history::{HourOfFees, Size};
 use crate::journal::link::Role;
 use crate::journal::{Seq, Term};
-use crate::snapshot::{DeskStatus, Snapshot};
+use crate::snapshot::{Body, Coding, DeskStatus, Served, Snapshot, Version};
 
 /// Whoever can tell the state of the service.
 pub trait StatusSource: Send + Sync + 'static {
@@ -27,12 +28,23 @@ pub struct Status {
     pub problem: Option<String>,
     /// The snapshot that is served; `None` before the first.
     pub epoch: Option<EpochStatus>,
+    /// How often a snapshot is cut.
+    pub interval_seconds: u32,
+    /// When the next one is due, in unix seconds; past when it is overdue, `None` before the first.
+    pub next_cut: Option<u32>,
+    /// How large the served snapshot is.
+    pub snapshots: Option<SnapshotSizes>,
+    /// The snapshots that were served since the start, the last ones, oldest first.
+    pub recent: Vec<RecentSnapshot>,
     /// Channels and nodes' details that the last snapshot lacks, because the official client read them otherwise than
     /// they are.
     pub left_out: u64,
     /// What wallets get that come back.
     pub deltas: DeskStatus,
     pub journal: JournalStatus,
+    /// What is remembered of the network.
+    pub history: Size,
+    pub fee_changes: FeeStatus,
     /// The remote archive; `None` where none is configured.
     pub archive: Option<ArchiveStatus>,
     pub peers: Vec<PeerStatus>,
@@ -65,6 +77,86 @@ impl EpochStatus {
             directions: counts.directions,
         }
     }
+}
+
+/// How large the snapshots of an epoch are that are made when it is cut, by version of the format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct SnapshotSizes {
+    pub v1: BodySizes,
+    pub v2: BodySizes,
+}
+
+/// Bytes, by who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct BodySizes {
+    /// For a wallet that has nothing.
+    pub full: EncodedSizes,
+    /// For one that comes back with what no delta can begin with.
+    pub returning: EncodedSizes,
+}
+
+/// Bytes, by how they are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct EncodedSizes {
+    /// As they are.
+    pub identity: usize,
+    /// Compressed; `None` where that is not done yet, or makes them no shorter.
+    pub zstd: Option<usize>,
+    pub gzip: Option<usize>,
+    pub br: Option<usize>,
+}
+
+impl EncodedSizes {
+    fn of(body: &Body) -> Self {
+        let coded = |coding| body.coded(coding).map(|variant| variant.bytes.len());
+        Self {
+            identity: body.identity().bytes.len(),
+            zstd: coded(Coding::Zstd),
+            gzip: coded(Coding::Gzip),
+            br: coded(Coding::Brotli),
+        }
+    }
+}
+
+impl SnapshotSizes {
+    pub fn of(served: &Served) -> Self {
+        let sizes = |version| BodySizes {
+            full: EncodedSizes::of(&served.full(version)),
+            returning: EncodedSizes::of(&served.returning(version)),
+        };
+        Self { v1: sizes(Version::V1), v2: sizes(Version::V2) }
+    }
+}
+
+/// A snapshot that was served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct RecentSnapshot {
+    /// Unix seconds.
+    pub timestamp: u32,
+    pub channels: u32,
+    /// Of the full snapshot, by version of the format.
+    pub v1_bytes: usize,
+    pub v2_bytes: usize,
+}
+
+impl RecentSnapshot {
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            timestamp: snapshot.epoch.timestamp,
+            channels: snapshot.counts.channels,
+            v1_bytes: snapshot.full.v1.len(),
+            v2_bytes: snapshot.full.v2.len(),
+        }
+    }
+}
+
+/// How often fees change: base or proportional ones, of directions that had one.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct FeeStatus {
+    /// Since the first entry that the journal still had at the start.
+    pub total: u64,
+    /// The last 24 full hours and the running one, oldest first.
+    pub hours: Vec<HourOfFees>,
 }
 
 /// How far the journal is.

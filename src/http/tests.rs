@@ -20,6 +20,7 @@ use super::connections::Limits;
 use super::server::serve_within;
 use super::*;
 use crate::gossip::{Clock, UnixMs};
+use crate::history::HourOfFees;
 use crate::journal::{Epoch, Graph, Rules, Seq};
 use crate::snapshot::{Bodies, Counts, Interval, LeftOut, Mode, Served, Snapshot};
 
@@ -54,6 +55,9 @@ impl StatusSource for Quiet {
             version: "0.1.0".to_owned(),
             network: "signet".to_owned(),
             peers: vec![PeerStatus { address: "h:1".to_owned(), ..PeerStatus::default() }],
+            snapshots: Some(SnapshotSizes::of(&Served::new(a_snapshot("one", "two!"), Vec::new(), Weak::new()))),
+            recent: vec![RecentSnapshot::of(&a_snapshot("one", "two!"))],
+            fee_changes: FeeStatus { total: 7, hours: vec![HourOfFees { from: 1_699_999_200, changes: 7 }] },
             messages: MessageCounts { refused: [("stale".to_owned(), 3)].into(), ..MessageCounts::default() },
             ..Status::default()
         }
@@ -258,16 +262,24 @@ async fn the_status_has_the_fields_of_the_contract() {
     let answer = server.get("/status.json").await;
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let sizes = |bytes: usize| serde_json::json!({ "identity": bytes, "zstd": null, "gzip": null, "br": null });
     let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(
         status,
         serde_json::json!({
-            "version": "0.1.0", "network": "signet", "ready": true, "problem": null, "epoch": null, "left_out": 0,
+            "version": "0.1.0", "network": "signet", "ready": true, "problem": null, "epoch": null,
+            "interval_seconds": 0, "next_cut": null,
+            "snapshots": {
+                "v1": { "full": sizes(3), "returning": sizes(3) },
+                "v2": { "full": sizes(4), "returning": sizes(4) },
+            },
+            "recent": [{ "timestamp": 1_700_000_000, "channels": 0, "v1_bytes": 3, "v2_bytes": 4 }], "left_out": 0,
             "deltas": {
                 "snapshots": "delta", "known_epochs": 0, "oldest_epoch": null, "cached": 0, "cached_bytes": 0,
                 "computed": 0, "late": 0, "held_bytes": 0, "last": null,
             },
-            "journal": { "last_seq": 0 }, "archive": null,
+            "journal": { "last_seq": 0 }, "history": { "channels": 0, "nodes": 0, "versions": 0, "epochs": 0 },
+            "fee_changes": { "total": 7, "hours": [{ "from": 1_699_999_200, "changes": 7 }] }, "archive": null,
             "peers": [{ "node_id": "", "address": "h:1", "state": "" }],
             "proofs": { "required": false, "pending": 0, "chain_height": null, "closing": 0 },
             "messages": { "received": 0, "accepted": 0, "refused": { "stale": 3 }, "dropped": 0, "waiting": 0 },
@@ -275,6 +287,19 @@ async fn the_status_has_the_fields_of_the_contract() {
     );
     let epoch = serde_json::to_value(EpochStatus::of(&a_snapshot("", ""), UnixMs(1_700_000_060_999))).unwrap();
     assert_eq!((&epoch["timestamp"], &epoch["age_seconds"]), (&1_700_000_000.into(), &60.into()));
+}
+
+#[tokio::test]
+async fn people_get_a_page_that_lets_nothing_else_in() {
+    let server = Server::start(PATIENT, None).await;
+    let answer = server.get("/").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    let policy = answer.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    assert!(answer.text().starts_with("<!doctype html>") && answer.text().contains("No snapshot yet"));
 }
 
 /// Bytes: more than the sockets' buffers hold, so that a client that does not read holds the answer up.

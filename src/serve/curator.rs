@@ -46,6 +46,7 @@ pub(super) fn start(
             next.send_replace(Matter::of(&read(&history), &last).map(Arc::new));
         }
     }
+    state.history_is(&read(&history));
     let state = Arc::clone(state);
     tasks.spawn_blocking("the history", move || {
         curate(&history, commits, &next, &state);
@@ -61,7 +62,7 @@ fn curate(
 ) {
     while let Some(entries) = commits.blocking_recv() {
         for until_epoch in entries.chunk_by(|before, _| !matches!(before.event, Event::Epoch { .. })) {
-            apply(history, until_epoch);
+            apply(history, until_epoch, state);
             if let Some(Entry { event: Event::Epoch { timestamp, .. }, .. }) = until_epoch.last() {
                 state.epoch_was(*timestamp);
                 state.follow_the_writer();
@@ -77,9 +78,10 @@ fn curate(
     }
 }
 
-fn apply(history: &RwLock<History>, entries: &[Entry]) {
+fn apply(history: &RwLock<History>, entries: &[Entry], state: &State) {
     let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
     entries.iter().for_each(|entry| history.apply(entry));
+    state.history_is(&history);
 }
 
 fn read(history: &RwLock<History>) -> std::sync::RwLockReadGuard<'_, History> {

@@ -94,6 +94,7 @@ impl Publisher {
             "published: made and checked in {checked:.0?}, written in {:.0?}",
             started.elapsed() - checked
         );
+        self.state.serves(&snapshot);
         desk.serve(Served::new(snapshot, matter.since.clone(), self.history.clone()));
         Ok(())
     }

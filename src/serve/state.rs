@@ -1,6 +1,6 @@
 //! What the running parts know of one another, and what an operator is told of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,14 +12,19 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::gossip::collector::{self, Collector};
 use crate::gossip::{Clock, PeerAddress, PeerState, UnixMs};
+use crate::history::{FeeChanges, History, Size};
 use crate::http::{
-    ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
+    ArchiveStatus, EpochStatus, FeeStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, RecentSnapshot,
+    SnapshotSizes, Status, StatusSource,
 };
 use crate::journal::link::{Health, Role};
 use crate::journal::{Epoch, Seq, writer};
-use crate::snapshot::{Blocked, Circumstances, Decision, Desk, Interval};
+use crate::snapshot::{Blocked, Circumstances, Decision, Desk, Interval, Snapshot};
 
 mod problem;
+
+/// So many of the last snapshots are remembered: two days of hourly ones.
+const RECENT: usize = 48;
 
 /// See the module's words.
 pub(super) struct State {
@@ -47,10 +52,16 @@ struct Told {
     publication: Option<String>,
     /// The newest epoch was cut by rules that this version does not know.
     strange_rules: bool,
+    /// What the history holds, and counts; it is told, because looking into it might mean to wait.
+    history: Size,
+    fee_changes: FeeChanges,
+    /// The last snapshots, oldest first.
+    recent: VecDeque<RecentSnapshot>,
 }
 
 impl State {
     pub fn new(config: &Config, desk: Arc<Desk>, clock: Arc<dyn Clock>) -> Self {
+        let recent = desk.latest().iter().map(|served| RecentSnapshot::of(&served.snapshot)).collect();
         Self {
             network: config.network,
             interval: config.interval,
@@ -64,7 +75,7 @@ impl State {
             last_epoch: AtomicU32::new(0),
             storage_full: Arc::default(),
             left_out: AtomicU64::new(0),
-            told: Mutex::default(),
+            told: Mutex::new(Told { recent, ..Told::default() }),
         }
     }
 
@@ -153,6 +164,22 @@ impl State {
         self.told().publication = error;
     }
 
+    /// The history has got on.
+    pub fn history_is(&self, history: &History) {
+        let mut told = self.told();
+        told.history = history.size();
+        told.fee_changes.clone_from(history.fee_changes());
+    }
+
+    /// A snapshot is served from now on.
+    pub fn serves(&self, snapshot: &Snapshot) {
+        let recent = &mut self.told().recent;
+        recent.push_back(RecentSnapshot::of(snapshot));
+        if recent.len() > RECENT {
+            recent.pop_front();
+        }
+    }
+
     /// How many channels and nodes the last snapshot lacks.
     pub fn left_out(&self, count: usize) {
         self.left_out.store(count as u64, Ordering::Relaxed);
@@ -202,16 +229,27 @@ impl StatusSource for State {
         let latest = self.desk.latest();
         let served = latest.as_deref();
         let (health, journal) = (self.health(), self.journal_status());
+        let problem = self.problem(&collector, prover.as_ref(), health.as_ref(), now);
+        let told = self.told();
+        let fee_changes = FeeStatus { total: told.fee_changes.total(), hours: told.fee_changes.last_day(now) };
+        let (history, recent) = (told.history, told.recent.iter().copied().collect());
+        drop(told);
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             network: self.network.to_string(),
             ready: served.is_some(),
-            problem: self.problem(&collector, prover.as_ref(), health.as_ref(), now),
+            problem,
             epoch: served.map(|served| EpochStatus::of(&served.snapshot, now)),
+            interval_seconds: self.interval.secs(),
+            next_cut: self.desk.next_cut(),
+            snapshots: served.map(|served| SnapshotSizes::of(served)),
+            recent,
             left_out: self.left_out.load(Ordering::Relaxed),
             deltas: self.desk.status(),
             archive: health.map(|health| archive_status(&health, journal.last_seq, now)),
             journal: JournalStatus { last_seq: journal.last_seq },
+            history,
+            fee_changes,
             peers: self.peers(),
             proofs: ProofStatus {
                 required: self.proofs,

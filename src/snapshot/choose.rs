@@ -36,12 +36,11 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// The first of them after `epoch`.
+    /// The first time after `epoch`.
     pub fn after(self, epoch: u32) -> u32 {
         let interval = self.interval.secs();
-        let offset_s = self.offset_s % interval;
-        let since = (epoch % interval + interval - offset_s) % interval;
-        epoch.saturating_add(interval - since)
+        let behind = (epoch % interval + interval - self.offset_s % interval) % interval;
+        epoch.saturating_add(interval - behind)
     }
 
     /// Whether `timestamp` is one of the next two times after `epoch`: what another replica, which is further, has

@@ -143,6 +143,13 @@ impl Desk {
         self.grid.store(Some(Arc::new(Grid { interval: self.interval, offset_s })));
     }
 
+    /// When the epoch after the served one is due, in unix seconds; it may be overdue. `None` before the first snapshot,
+    /// and while nothing is known of when epochs are cut.
+    pub fn next_cut(&self) -> Option<u32> {
+        let epoch = self.latest.load().as_ref()?.snapshot.epoch.timestamp;
+        Some(self.grid.load().as_ref()?.after(epoch))
+    }
+
     /// What is served; nothing before the first snapshot.
     pub fn latest(&self) -> Guard<Option<Arc<Served>>> {
         self.latest.load()

@@ -1,6 +1,6 @@
 //! What becomes of one channel, told step by step.
 
-use rgsd::gossip::{Closing, Direction, Fact, Policy, ShortChannelId};
+use rgsd::gossip::{Closing, Direction, Fact, Policy, ShortChannelId, UnixMs};
 use rgsd::history::{History, View, ViewChannel};
 use rgsd::journal::{Draft, Entry, Epoch, Graph, Seq};
 
@@ -368,4 +368,28 @@ fn remembers_the_last_sync() {
     story.tell(Fact::SyncCompleted { peer: node(1) });
     assert_eq!(story.history.last_sync().expect("told").0, u64::from(START) * 1_000);
     assert_eq!(story.history.last_seq(), Seq(1));
+}
+
+#[test]
+fn fee_changes_are_counted_by_the_hour_they_were_heard_in() {
+    let mut story = Story::with_channel();
+    let proportional = Policy { fee_proportional_millionths: 7, ..policy(3) };
+    let limit = Policy { htlc_maximum_msat: 9, ..proportional };
+    for (timestamp, policy) in [(1, policy(3)), (2, proportional), (3, limit), (4, limit), (4, policy(9))] {
+        story.hear(ONE, START + timestamp, policy); // the third and fourth change no fee, the fifth is not newer
+    }
+    story.cut();
+    story.now += 3600;
+    story.hear(ONE, story.now, limit);
+    story.hear(TWO, story.now, policy(5));
+    story.announce([1, 2], Some(1_000));
+    story.hear(TWO, story.now + 1, policy(5));
+    story.close();
+    story.hear(TWO, story.now + 2, policy(6));
+
+    let changes = story.history.fee_changes();
+    let day = changes.last_day(UnixMs(u64::from(story.now) * 1_000));
+    assert_eq!(day[23..].iter().map(|hour| hour.changes).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(changes.total(), 3);
+    assert_eq!(day[24].from, story.now - story.now % 3600);
 }

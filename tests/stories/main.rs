@@ -17,6 +17,7 @@ mod hostility;
 mod inspecting;
 mod mistakes;
 mod outages;
+mod page;
 mod pairs;
 #[path = "../support/postgres.rs"]
 mod postgres;

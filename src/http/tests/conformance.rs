@@ -142,8 +142,10 @@ async fn paths_are_read_as_urls_and_never_as_files() {
     }
 }
 
+type Unpack = fn(&[u8]) -> Vec<u8>;
+
 /// How each coding is undone.
-const UNPACK: [(&str, fn(&[u8]) -> Vec<u8>); 3] = [
+const UNPACK: [(&str, Unpack); 3] = [
     ("zstd", |bytes| zstd::decode_all(bytes).unwrap()),
     ("gzip", |bytes| {
         let mut all = Vec::new();

@@ -106,3 +106,11 @@ fn a_delta_begins_less_than_six_days_back_and_under_the_same_rules() {
     let foreign = [epoch(EPOCH - 10, others[0]), epoch(EPOCH, others[0])];
     assert!(reachable(&foreign[1], &foreign).is_empty());
 }
+
+#[test]
+fn the_next_epoch_is_the_first_on_the_grid() {
+    let grid = grid(HOUR_S, 17).expect("a grid");
+    assert_eq!(grid.after(EPOCH), EPOCH + HOUR_S);
+    assert_eq!([grid.after(EPOCH - 1), grid.after(EPOCH + 1)], [EPOCH, EPOCH + HOUR_S]);
+    assert_eq!(Grid { offset_s: 57, ..grid }.after(EPOCH), EPOCH + 40);
+}
