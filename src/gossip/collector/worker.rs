@@ -344,6 +344,7 @@ impl Worker {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.tally.clone_from(self.checker.tally());
         status.dropped = self.intake.dropped();
+        status.dropped_by_kind = self.intake.dropped_by_kind();
         status.waiting_channels = self.checker.waiting_channels();
         status.waiting_messages = self.checker.waiting_messages();
         status.channels = self.checker.channel_count();
