@@ -169,7 +169,16 @@ fn serve_http(listener: tokio::net::TcpListener, address: SocketAddr, state: &Ar
         desk: state.desk(),
         clock: state.clock(),
         status: Arc::clone(state) as _,
+        metrics: Arc::clone(state.metrics()),
     };
+    let (stop, metrics) = (tasks.stop().clone(), Arc::clone(state.metrics()));
+    tasks.spawn("the metrics' upkeep", async move {
+        let mut looks = tokio::time::interval(http::metrics::UPKEEP_EVERY);
+        while stop.run_until_cancelled(looks.tick()).await.is_some() {
+            metrics.upkeep();
+        }
+        Ok(())
+    });
     let stop = tasks.stop().clone();
     tracing::info!("serving wallets at http://{address}/snapshot/0");
     tasks.spawn("the HTTP server", async move {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::timeline::{Ordinal, Past, Timeline};
 use super::{HEARD_FOR_S, Moment};
-use crate::gossip::{ChannelAnnouncement, ChannelUpdate, Closing, Policy, ShortChannelId, is_final};
+use crate::gossip::{ChannelAnnouncement, ChannelUpdate, Closing, Direction, Policy, ShortChannelId, is_final};
 
 /// No epoch yet.
 const NEVER: Ordinal = Ordinal::MAX;
@@ -103,6 +103,12 @@ impl Channels {
             }
         }
         direction.set(&mut self.past, moment.next, Heard { policy, timestamp });
+    }
+
+    /// What the newest update of a direction says.
+    pub fn newest_policy(&self, scid: ShortChannelId, direction: Direction) -> Option<Policy> {
+        let channel = self.channels.get(*self.open.get(&scid)? as usize)?;
+        Some(channel.directions[direction as usize].newest()?.value.policy)
     }
 
     /// The funding output's value was looked up.

@@ -14,7 +14,7 @@ mod view;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::gossip::{Fact, NodeDetails, NodeId, Policy, ShortChannelId, UnixMs};
+use crate::gossip::{Direction, Fact, NodeDetails, NodeId, Policy, ShortChannelId, UnixMs};
 use crate::journal::{Entry, Epoch, Event, Graph, Seq};
 
 use channels::Channels;
@@ -162,6 +162,11 @@ impl History {
     pub fn epoch_at(&self, timestamp: u32) -> Option<Epoch> {
         let place = self.epochs.binary_search_by_key(&timestamp, |known| known.timestamp).ok()?;
         self.epochs.get(place).copied()
+    }
+
+    /// What a direction charges as of the newest update of it; `None` where there is none, or the channel is closed.
+    pub fn newest_policy(&self, scid: ShortChannelId, direction: Direction) -> Option<Policy> {
+        self.channels.newest_policy(scid, direction)
     }
 
     /// The newest epoch.

@@ -3,8 +3,10 @@
 //! Browsers may read every answer (CORS): wallets in web pages fetch snapshots from other origins. Whatever is not
 //! a snapshot must not be stored by caches.
 
+use std::time::Instant;
+
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode, Uri};
@@ -12,12 +14,16 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::App;
+use super::metrics::{Answered, Encoding};
 use super::path::{Ask, Route, route};
+
 
 /// When to ask again for the first snapshot: a sync is a matter of minutes, and a wallet's user waits.
 const RETRY_AFTER_SECONDS: &str = "10";
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
+/// As Prometheus has it.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 const INDEX: &str = "\
@@ -26,6 +32,7 @@ rgsd, a Rapid Gossip Sync server
 /snapshot/{timestamp}     for a wallet that last synced at the timestamp (0: never), format 1
 /v2/snapshot/{timestamp}  the same, format 2
 /status.json              the state of this server
+/metrics                  the same in numbers, for Prometheus
 /healthz                  whether it is alive
 /readyz                   whether it has a snapshot
 ";
@@ -36,13 +43,18 @@ pub(super) fn router(app: App) -> Router {
 }
 
 async fn answer(State(app): State<App>, method: Method, uri: Uri) -> Response {
-    let response = respond(&app, &method, uri.path()).await;
-    tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "answered");
+    let started = Instant::now();
+    let route = route(uri.path(), app.network);
+    let response = respond(&app, &method, route).await;
+    let bytes = if method == Method::HEAD { 0 } else { response.body().size_hint().exact().unwrap_or(0) };
+    let status = response.status().as_u16();
+    let (shape, encoding, took) = ((&route).into(), Encoding::Identity, started.elapsed());
+    app.metrics.answered(&Answered { shape, status, encoding, bytes, took });
+    tracing::debug!(%method, path = uri.path(), status, "answered");
     response
 }
 
-async fn respond(app: &App, method: &Method, path: &str) -> Response {
-    let route = route(path, app.network);
+async fn respond(app: &App, method: &Method, route: Route) -> Response {
     match *method {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return preflight(),
@@ -58,6 +70,7 @@ async fn respond(app: &App, method: &Method, path: &str) -> Response {
         Route::Ready if app.desk.is_ready() => text(StatusCode::OK, "ready\n"),
         Route::Ready => not_yet(),
         Route::Status => status(app),
+        Route::Metrics => metrics(app),
         Route::Snapshot(ask) => snapshot(app, ask).await,
         Route::NotANumber => text(
             StatusCode::BAD_REQUEST,
@@ -83,6 +96,14 @@ fn status(app: &App) -> Response {
             text(StatusCode::INTERNAL_SERVER_ERROR, "the status cannot be told; the log says why\n")
         }
     }
+}
+
+fn metrics(app: &App) -> Response {
+    let mut status = app.status.status();
+    let served = app.desk.latest();
+    status.ready = served.is_some();
+    let text = app.metrics.render(&status, served.as_ref().map(|served| &served.snapshot));
+    no_store(whole(StatusCode::OK, METRICS, text.into()))
 }
 
 fn not_yet() -> Response {

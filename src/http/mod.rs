@@ -5,6 +5,7 @@
 //! handle to immutable bytes. Makes no snapshot and decides nothing about them: that is the desk's.
 
 mod answer;
+pub mod metrics;
 mod path;
 mod server;
 mod status;
@@ -19,10 +20,11 @@ use bitcoin::Network;
 use crate::gossip::Clock;
 use crate::snapshot::Desk;
 
+pub use metrics::Metrics;
 pub use path::{Ask, Route, route};
 pub use server::{bind, serve};
 pub use status::{
-    ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
+    ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, Metered, PeerStatus, ProofStatus, Status, StatusSource,
 };
 
 /// What the answers are made from. Cheap to clone.
@@ -32,4 +34,5 @@ pub struct App {
     pub desk: Arc<Desk>,
     pub clock: Arc<dyn Clock>,
     pub status: Arc<dyn StatusSource>,
+    pub metrics: Arc<Metrics>,
 }

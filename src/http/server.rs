@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::Connected;
 use super::{App, answer};
 
 /// Opens the listening socket; the error names the address and the remedy.
@@ -64,6 +65,7 @@ pub(super) struct Limits {
 const LIMITS: Limits = Limits { connections: 768, head: Duration::from_secs(10), drain: Duration::from_secs(3) };
 
 pub(super) async fn serve_within(limits: Limits, listener: TcpListener, app: App, stop: impl Future<Output = ()>) {
+    let metrics = Arc::clone(&app.metrics);
     let router = answer::router(app);
     let permits = Arc::new(Semaphore::new(limits.connections));
     let stopping = CancellationToken::new();
@@ -75,7 +77,8 @@ pub(super) async fn serve_within(limits: Limits, listener: TcpListener, app: App
             () = &mut stop => break,
             Some(_) = connections.join_next() => {}
             (stream, permit) = accept(&listener, &permits) => {
-                connections.spawn(connection(stream, permit, router.clone(), limits.head, stopping.clone()));
+                let held = (permit, metrics.connected());
+                connections.spawn(connection(stream, held, router.clone(), limits.head, stopping.clone()));
             }
         }
     }
@@ -107,7 +110,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream,
 /// Answers one client's requests, one after another.
 async fn connection(
     stream: TcpStream,
-    _permit: OwnedSemaphorePermit,
+    _held: (OwnedSemaphorePermit, Connected),
     router: Router,
     head: Duration,
     stopping: CancellationToken,

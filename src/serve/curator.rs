@@ -1,17 +1,35 @@
 //! The history's keeper: applies what the journal has committed, and hands on what is to be told of every epoch.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
 use super::state::State;
+use crate::gossip::{Fact, Policy};
 use crate::history::History;
 use crate::journal::{Entry, Epoch, Event, Rules};
 use crate::snapshot::{Matter, RULES_VERSION, USELESS_AFTER_S, reachable};
 use crate::tasks::Tasks;
 
 /// The newest epoch that waits to be published. One that is not taken in time is overtaken by the next.
-pub(super) type Next = Option<Arc<Matter>>;
+pub(super) type Next = Option<Arc<Due>>;
+
+/// What is to be published.
+pub(super) struct Due {
+    pub matter: Matter,
+    /// How long taking the view took.
+    pub viewed_in: Duration,
+}
+
+impl Due {
+    /// Of a known epoch.
+    fn of(history: &History, epoch: &Epoch) -> Option<Self> {
+        let started = Instant::now();
+        let matter = Matter::of(history, epoch)?;
+        Some(Self { matter, viewed_in: started.elapsed() })
+    }
+}
 
 /// The history, which its keeper writes and deltas are read from. What its keeper does between two looks of theirs takes
 /// moments, as they do.
@@ -43,7 +61,7 @@ pub(super) fn start(
         state.epoch_was(last.timestamp);
         let ours = by.is_none_or(|by| by == last.rules);
         if last.timestamp > published && ours && is_of_use(&last, state) {
-            next.send_replace(Matter::of(&read(&history), &last).map(Arc::new));
+            next.send_replace(Due::of(&read(&history), &last).map(Arc::new));
         }
     }
     let state = Arc::clone(state);
@@ -61,7 +79,7 @@ fn curate(
 ) {
     while let Some(entries) = commits.blocking_recv() {
         for until_epoch in entries.chunk_by(|before, _| !matches!(before.event, Event::Epoch { .. })) {
-            apply(history, until_epoch);
+            state.fees_changed(apply(history, until_epoch));
             if let Some(Entry { event: Event::Epoch { timestamp, .. }, .. }) = until_epoch.last() {
                 state.epoch_was(*timestamp);
                 state.follow_the_writer();
@@ -69,17 +87,30 @@ fn curate(
                 // A copied one may be older than what is served, where another collector's clock is behind.
                 let newer = *timestamp > state.published();
                 let useful = history.last_epoch().filter(|epoch| is_of_use(epoch, state) && newer);
-                if let Some(matter) = useful.and_then(|epoch| Matter::of(&history, epoch)) {
-                    next.send_replace(Some(Arc::new(matter)));
+                if let Some(due) = useful.and_then(|epoch| Due::of(&history, epoch)) {
+                    next.send_replace(Some(Arc::new(due)));
                 }
             }
         }
     }
 }
 
-fn apply(history: &RwLock<History>, entries: &[Entry]) {
+/// Returns how many of them have changed what a direction charges.
+fn apply(history: &RwLock<History>, entries: &[Entry]) -> u64 {
     let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
-    entries.iter().for_each(|entry| history.apply(entry));
+    let mut fee_changes = 0;
+    for entry in entries {
+        fee_changes += u64::from(changes_fees(&history, entry));
+        history.apply(entry);
+    }
+    fee_changes
+}
+
+fn changes_fees(history: &History, entry: &Entry) -> bool {
+    let Event::Fact(Fact::Update(update)) = &entry.event else { return false };
+    let fees = |policy: Policy| (policy.fee_base_msat, policy.fee_proportional_millionths);
+    let before = history.newest_policy(update.scid(), update.direction());
+    before.is_some_and(|before| fees(before) != fees(update.policy()))
 }
 
 fn read(history: &RwLock<History>) -> std::sync::RwLockReadGuard<'_, History> {

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::gossip::collector::{self, Collector};
 use crate::gossip::{Clock, PeerAddress, PeerState, UnixMs};
 use crate::http::{
-    ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
+    ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, Metered, Metrics, PeerStatus, ProofStatus, Status,
+    StatusSource,
 };
 use crate::journal::link::{Health, Role};
 use crate::journal::{Epoch, Seq, writer};
@@ -36,6 +37,10 @@ pub(super) struct State {
     /// The newest epoch's timestamp; 0 before the first.
     last_epoch: AtomicU32,
     storage_full: Arc<AtomicBool>,
+    /// What the journal held when it was read, and its last entry then.
+    journal_read: Mutex<(u64, Seq)>,
+    fee_changes: AtomicU64,
+    metrics: Arc<Metrics>,
     left_out: AtomicU64,
     told: Mutex<Told>,
 }
@@ -63,6 +68,9 @@ impl State {
             archive: ArcSwapOption::empty(),
             last_epoch: AtomicU32::new(0),
             storage_full: Arc::default(),
+            journal_read: Mutex::default(),
+            fee_changes: AtomicU64::new(0),
+            metrics: Arc::default(),
             left_out: AtomicU64::new(0),
             told: Mutex::default(),
         }
@@ -90,14 +98,24 @@ impl State {
         Arc::clone(&self.clock)
     }
 
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// Set while the journal has no room.
     pub fn storage_full(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.storage_full)
     }
 
-    /// At the start of a run.
-    pub fn journal_is(&self, status: watch::Receiver<writer::Status>) {
+    /// At the start of a run. The journal was read up to its last entry, and holds so many.
+    pub fn journal_is(&self, status: watch::Receiver<writer::Status>, entries: u64, last_seq: Seq) {
+        *self.journal_read.lock().unwrap_or_else(PoisonError::into_inner) = (entries, last_seq);
         self.journal.store(Some(Arc::new(status)));
+    }
+
+    /// So many updates have changed what a direction charges.
+    pub fn fees_changed(&self, count: u64) {
+        self.fee_changes.fetch_add(count, Ordering::Relaxed);
     }
 
     /// At the start of a run; a replica has none.
@@ -194,6 +212,21 @@ impl State {
     }
 }
 
+impl State {
+    fn metered(&self, collector: &collector::Status, journal: &writer::Status) -> Metered {
+        let (read, up_to) = *self.journal_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = journal.last_seq.0.saturating_sub(up_to.0);
+        Metered {
+            interval_s: self.interval.as_duration().as_secs(),
+            journal_entries: (read + written).saturating_sub(journal.forgotten),
+            storage_full: journal.storage_full.is_some(),
+            fee_changes: self.fee_changes.load(Ordering::Relaxed),
+            by_kind: collector.tally.by_kind,
+            dropped_by_kind: collector.dropped_by_kind,
+        }
+    }
+}
+
 impl StatusSource for State {
     fn status(&self) -> Status {
         let now = self.clock.now();
@@ -226,6 +259,7 @@ impl StatusSource for State {
                 dropped: collector.dropped,
                 waiting: collector.waiting_messages as u64,
             },
+            metered: self.metered(&collector, &journal),
         }
     }
 }
