@@ -10,11 +10,14 @@ mod closings;
 mod collecting;
 mod completeness;
 mod deltas;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod goldens;
 mod gossmap;
 mod hostility;
 mod inspecting;
 mod mistakes;
+mod observing;
 mod outages;
 mod pairs;
 #[path = "../support/postgres.rs"]
