@@ -10,7 +10,9 @@ mod archive;
 pub(crate) mod collecting;
 mod curator;
 mod load;
+mod manager;
 mod publisher;
+mod pulse;
 mod run;
 mod scheduler;
 mod state;
@@ -27,6 +29,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::archive::settle;
+use self::manager::Manager;
 use self::run::{End, House, Run};
 use self::state::State;
 use crate::config::Config;
@@ -43,6 +46,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone())?;
     let tasks = Tasks::new(stop.clone());
+    let has_started = Manager::of_environment().map(|manager| manager.keep(&tasks));
     let service = tokio::select! {
         biased;
         () = stop.cancelled() => {
@@ -52,6 +56,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         }
         service = Service::start(config, Arc::new(SystemClock), tasks.clone()) => service?,
     };
+    // Where the stop came meanwhile, nobody listens.
+    let _ = has_started.map(|has_started| has_started.send(Arc::clone(&service.state)));
     service.finish().await
 }
 

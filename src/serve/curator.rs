@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::pulse::Part;
 use super::state::State;
 use crate::gossip::{Fact, Policy};
 use crate::history::History;
@@ -78,6 +79,7 @@ fn curate(
     state: &State,
 ) {
     while let Some(entries) = commits.blocking_recv() {
+        let _work = state.pulse().work(Part::History);
         for until_epoch in entries.chunk_by(|before, _| !matches!(before.event, Event::Epoch { .. })) {
             state.fees_changed(apply(history, until_epoch));
             if let Some(Entry { event: Event::Epoch { timestamp, .. }, .. }) = until_epoch.last() {

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use bitcoin::Network;
 use tokio::sync::watch;
 
+use super::pulse::Pulse;
 use crate::config::Config;
 use crate::gossip::collector::{self, Collector};
 use crate::gossip::{Clock, PeerAddress, PeerState, UnixMs};
@@ -41,6 +42,7 @@ pub(super) struct State {
     journal_read: Mutex<(u64, Seq)>,
     fee_changes: AtomicU64,
     metrics: Arc<Metrics>,
+    pulse: Pulse,
     left_out: AtomicU64,
     told: Mutex<Told>,
 }
@@ -71,6 +73,7 @@ impl State {
             journal_read: Mutex::default(),
             fee_changes: AtomicU64::new(0),
             metrics: Arc::default(),
+            pulse: Pulse::default(),
             left_out: AtomicU64::new(0),
             told: Mutex::default(),
         }
@@ -100,6 +103,11 @@ impl State {
 
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Whether what everything depends on gets on.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Set while the journal has no room.

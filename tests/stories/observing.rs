@@ -1,11 +1,13 @@
 //! What whoever runs the service sees of it: numbers, its log, and what it tells systemd.
 
+use std::os::unix::net::UnixDatagram;
+
 use rgsd::gossip::Direction;
 use rgsd::http::metrics::ALL;
 use rgsd::snapshot::Version;
 
 use crate::exposition::Exposition;
-use crate::support::{Running, World, story};
+use crate::support::{DEADLINE, Process, Running, World, story};
 
 async fn metrics(service: &Running) -> Exposition {
     let answer = service.get("/metrics").await;
@@ -69,5 +71,56 @@ fn the_numbers_move_with_the_service() {
         let missing = ALL.iter().map(|metric| metric.name).filter(|name| !later.0.contains_key(*name));
         assert!(missing.clone().all(|name| name.starts_with("rgsd_archive_")), "{:?}", missing.collect::<Vec<_>>());
         service.stop().await;
+    });
+}
+
+/// What the service manager is told, one after the other, each in lines.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn new(socket: &std::path::Path) -> Self {
+        let socket = UnixDatagram::bind(socket).expect("a socket");
+        socket.set_read_timeout(Some(DEADLINE)).expect("set");
+        Self(socket)
+    }
+
+    /// Waits until it is told a line that begins so; what else it was told until then.
+    fn hears(&self, beginning: &str) -> Vec<String> {
+        let mut heard = Vec::new();
+        let mut bytes = [0; 4096];
+        while !heard.iter().any(|line: &String| line.starts_with(beginning)) {
+            let len = self.0.recv(&mut bytes).unwrap_or_else(|error| panic!("no {beginning}: {error}\n{heard:?}"));
+            let said = std::str::from_utf8(&bytes[..len]).expect("text");
+            heard.extend(said.lines().map(str::to_owned));
+        }
+        heard
+    }
+}
+
+#[test]
+fn systemd_is_told_of_the_start_the_life_and_the_end() {
+    story(async {
+        let world = World::new(60).await;
+        let peer = world.peer(0, &world.store()).await;
+        let config = world.config_file("1h", [&peer]);
+        let socket = world.data_dir().join("notify");
+        let manager = Manager::new(&socket);
+        let mut process = Process::start_with(|command| {
+            command.arg("serve").arg("--config").arg(&config).env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "200000")
+        });
+
+        let before = manager.hears("READY=1");
+        assert!(!before.iter().any(|line| line.starts_with("STOPPING")), "{before:?}");
+        let alive = reqwest::get(format!("{}/healthz", process.url().await)).await.expect("it listens by then");
+        assert_eq!(alive.status(), 200);
+        for _ in 0..3 {
+            manager.hears("WATCHDOG=1");
+        }
+        manager.hears("STATUS=serving epoch ");
+
+        process.signal("TERM");
+        manager.hears("STOPPING=1");
+        let (_, status) = process.ended().await;
+        assert!(status.success(), "{}", process.said());
     });
 }
