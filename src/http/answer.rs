@@ -17,7 +17,6 @@ use super::App;
 use super::metrics::{Answered, Encoding};
 use super::path::{Ask, Route, route};
 
-
 /// When to ask again for the first snapshot: a sync is a matter of minutes, and a wallet's user waits.
 const RETRY_AFTER_SECONDS: &str = "10";
 

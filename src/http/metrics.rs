@@ -21,8 +21,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use super::Status;
 use crate::snapshot::Snapshot;
 
-pub use self::list::{ALL, Kind, Metric, PREFIX, table};
 use self::list::LIST;
+pub use self::list::{ALL, Kind, Metric, PREFIX, table};
 use self::requests::Requests;
 pub use self::requests::{Answered, Encoding, Shape};
 

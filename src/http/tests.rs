@@ -58,7 +58,13 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let desk = Arc::new(Desk::new(Network::Signet, Mode::Delta, Interval::default()));
         let clock = Arc::new(SystemClock);
-        let app = App { network: Network::Signet, desk: Arc::clone(&desk), clock, status: Arc::new(Quiet), metrics: Arc::default() };
+        let app = App {
+            network: Network::Signet,
+            desk: Arc::clone(&desk),
+            clock,
+            status: Arc::new(Quiet),
+            metrics: Arc::default(),
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(serve_within(limits, listener, app, async { drop(stopped.await) }));
         let server = Self { address, desk, stop, done };

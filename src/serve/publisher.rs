@@ -72,8 +72,9 @@ impl Publisher {
         let now_s = SystemClock.now().secs();
         let desk = self.state.desk();
         let lacked = desk.latest().as_ref().map_or_else(LeftOut::default, |served| served.snapshot.left_out.clone());
-        let Cut { snapshot, left_out, encoded_in, verified_in } = cut(matter.clone(), &lacked, self.network, now_s)
-            .with_context(|| format!("the snapshot of epoch {}", matter.view.epoch.timestamp))?;
+        let Cut { snapshot, left_out, encoded_in, verified_in } =
+            cut(matter.clone(), &lacked, self.network, now_s)
+                .with_context(|| format!("the snapshot of epoch {}", matter.view.epoch.timestamp))?;
         if !left_out.is_empty() {
             let (channels, nodes) = (&left_out.channels, &left_out.nodes);
             tracing::warn!(?channels, ?nodes, "left out, because official clients read them otherwise than they are");
@@ -94,8 +95,11 @@ impl Publisher {
             departed = matter.departed.len(),
             v1_bytes = snapshot.full.v1.len(),
             v2_bytes = snapshot.full.v2.len(),
-            "published: viewed in {viewed_in:.0?}, encoded in {encoded_in:.0?}, verified in {verified_in:.0?}, \
-             written in {written_in:.0?}"
+            view_ms = ms(*viewed_in),
+            encode_ms = ms(encoded_in),
+            verify_ms = ms(verified_in),
+            write_ms = ms(written_in),
+            "published"
         );
         let metrics = self.state.metrics();
         metrics.epoch(true);
@@ -106,6 +110,11 @@ impl Publisher {
         desk.serve(Served::new(snapshot, matter.since.clone(), self.history.clone()));
         Ok(())
     }
+}
+
+/// For people: rounded.
+fn ms(took: Duration) -> u64 {
+    took.as_secs_f64().mul_add(1_000.0, 0.5) as u64
 }
 
 #[cfg(test)]

@@ -111,8 +111,7 @@ macro_rules! declare {
 }
 
 /// Seconds: a request is answered from memory, or a delta is made for it within one.
-const OF_REQUESTS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+const OF_REQUESTS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 /// Seconds: a mainnet epoch takes a few of them on two slow cores, a small one milliseconds.
 const OF_STAGES: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 

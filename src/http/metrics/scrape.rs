@@ -137,5 +137,8 @@ fn number(value: u64) -> f64 {
 
 /// The network's name, of those that there are.
 fn network(name: &str) -> &'static str {
-    ["bitcoin", "testnet", "testnet4", "signet", "regtest"].into_iter().find(|known| *known == name).unwrap_or("other")
+    ["bitcoin", "testnet", "testnet4", "signet", "regtest"]
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or("other")
 }

@@ -61,7 +61,8 @@ fn names_obey_prometheus_rules() {
         let unit = ["seconds", "bytes"];
         let (last, before) = words.split_last().expect("a word");
         assert!(before.iter().all(|word| !unit.contains(word)), "{name}: the unit is at the end");
-        for other in ["ms", "millis", "milliseconds", "minutes", "hours", "kb", "mb", "kilobytes", "percent", "count"] {
+        for other in ["ms", "millis", "milliseconds", "minutes", "hours", "kb", "mb", "kilobytes", "percent", "count"]
+        {
             assert!(!words.contains(&other), "{name}: {other} is no base unit, or the format's");
         }
         assert_eq!(*kind == Kind::Histogram, !buckets.is_empty(), "{name}");
