@@ -9,6 +9,7 @@ use crate::journal::link::Role;
 use crate::journal::{Epoch, Graph, Rules, Seq};
 use crate::snapshot::{Bodies, Counts, LeftOut};
 
+mod dashboards;
 #[path = "../../../tests/support/exposition.rs"]
 mod exposition;
 use exposition::Exposition;
