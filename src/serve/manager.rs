@@ -1,9 +1,10 @@
 //! What the service manager is told, where there is one (systemd, `Type=notify`): that the service is ready, how it fares,
 //! that it is alive (`WatchdogSec=`), and that it stops.
 //!
-//! Whether there is one stands in NOTIFY_SOCKET, and how often it wants to hear in WATCHDOG_USEC. This is the one reading of
-//! the environment beside `config`: they are the manager's words to this very process, not settings. It happens for a
-//! process of its own only ([`serve::run`](super::run)); services in tests and the demo have no manager.
+//! Whether there is one stands in NOTIFY_SOCKET, and how often it wants to hear in WATCHDOG_USEC. This is the one
+//! reading of the environment beside `config`: they are the manager's words to this very process, not settings. It
+//! happens for a process of its own only ([`serve::run`](super::run)); services in tests and the demo have no
+//! manager.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(30);
 pub(super) struct Manager {
     tell_every: Duration,
     watchdog: bool,
+    /// How long a part may take for what takes moments.
+    patience: Duration,
     told: String,
 }
 
@@ -36,7 +39,7 @@ impl Manager {
         // Half of what it allows; nobody can be told every microsecond.
         let watchdog = sd_notify::watchdog_enabled().map(|within| (within / 2).max(Duration::from_millis(10)));
         let tell_every = watchdog.map_or(TELL_EVERY, |every| every.min(TELL_EVERY));
-        Some(Self { tell_every, watchdog: watchdog.is_some(), told: String::new() })
+        Some(Self { tell_every, watchdog: watchdog.is_some(), patience: STUCK_AFTER, told: String::new() })
     }
 
     /// Tells it how the service fares until the stop. The sender is to be told when the service has started.
@@ -77,7 +80,7 @@ impl Manager {
 
     /// Looking at the status takes the locks of all parts: who cannot is not alive either.
     fn while_running(&mut self, state: &State) -> String {
-        let stuck = state.pulse().stuck(STUCK_AFTER);
+        let stuck = state.pulse().stuck(self.patience);
         if let Some(part) = stuck {
             tracing::error!(?part, "stuck: this is a bug, please report it with the log");
         }
@@ -128,11 +131,15 @@ async fn send(words: String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pulse::Part;
     use super::*;
+    use crate::config::Config;
+    use crate::gossip::SystemClock;
     use crate::http::{EpochStatus, PeerStatus};
+    use crate::snapshot::Desk;
 
     fn manager(watchdog: bool) -> Manager {
-        Manager { tell_every: TELL_EVERY, watchdog, told: String::new() }
+        Manager { tell_every: TELL_EVERY, watchdog, patience: Duration::ZERO, told: String::new() }
     }
 
     #[test]
@@ -146,6 +153,20 @@ mod tests {
         status.problem = Some("the disk is full".into());
         status.peers.clear();
         assert_eq!(sentence(&status), "serving epoch 17 (4 channels); the disk is full");
+    }
+
+    #[test]
+    fn who_is_stuck_is_not_alive() {
+        let (config, clock) = (Config::default(), Arc::new(SystemClock));
+        let desk = Desk::new(config.network, config.snapshots, config.interval);
+        let state = State::new(&config, Arc::new(desk), clock);
+        let is_alive = |watchdog| manager(watchdog).while_running(&state).contains("WATCHDOG=1");
+        assert!(is_alive(true) && !is_alive(false));
+        let work = state.pulse().work(Part::History);
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(!is_alive(true));
+        drop(work);
+        assert!(is_alive(true));
     }
 
     #[test]

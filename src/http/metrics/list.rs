@@ -125,15 +125,16 @@ declare! {
     /// How far apart epochs are cut, as configured.
     rgsd_interval_seconds: Gauge;
 
-    /// Gossip messages that came from peers since the start, by kind and by what became of them: accepted, dropped because a
-    /// queue or the disk was full, or the reason why they were refused. Those that wait are not among them.
+    /// Gossip messages that came from peers since the start, by kind and by what became of them: accepted, dropped
+    /// because a queue or the disk was full, or the reason why they were refused. Those that wait are not among them.
     rgsd_messages_total: Counter[kind, result];
     /// Gossip messages that wait for a channel's funding proof.
     rgsd_messages_waiting: Gauge;
-    /// Updates that changed what a direction charges, in what the journal took since the start. Keep-alives change nothing.
+    /// Updates that changed what a direction charges, in what the journal took since the start. Keep-alives change
+    /// nothing.
     rgsd_fee_changes_total: Counter;
-    /// Configured peers by how their connection fares: connecting, connected, syncing (telling everything they know), or
-    /// waiting for the next try.
+    /// Configured peers by how their connection fares: connecting, connected, syncing (telling everything they know),
+    /// or waiting for the next try.
     rgsd_peers: Gauge[state];
 
     /// Whether channels are proven by a bitcoind: 1, or 0 where none is configured.
@@ -152,8 +153,8 @@ declare! {
     /// Whether the disk has no room for the journal: 1 while nothing new is accepted, else 0.
     rgsd_storage_full: Gauge;
 
-    /// What this service is to the archive: 1 for its role, 0 for the others. Absent, as all of the archive's, where none is
-    /// configured.
+    /// What this service is to the archive: 1 for its role, 0 for the others. Absent, as all of the archive's, where
+    /// none is configured.
     rgsd_archive_role: Gauge[role];
     /// Whether the last thing asked of the archive worked: 1 or 0.
     rgsd_archive_connected: Gauge;
@@ -161,8 +162,8 @@ declare! {
     rgsd_archive_last_seq: Gauge;
     /// How many entries the writer has yet to ship, or a follower to copy. NaN before the archive was reached.
     rgsd_archive_lag_entries: Gauge;
-    /// How old the oldest entry is that is yet to be shipped or copied; for a follower that is cut off, since when. NaN before
-    /// the archive was reached.
+    /// How old the oldest entry is that is yet to be shipped or copied; for a follower that is cut off, since when.
+    /// NaN before the archive was reached.
     rgsd_archive_lag_seconds: Gauge;
 
     /// When the served epoch was cut, in unix time. Absent, as all of the epoch's, before the first.
@@ -175,16 +176,17 @@ declare! {
     rgsd_epoch_nodes: Gauge;
     /// Directions of channels in the served snapshot.
     rgsd_epoch_directions: Gauge;
-    /// Channels and nodes' details that the last snapshot lacks, because the official client read them otherwise than they are.
+    /// Channels and nodes' details that the last snapshot lacks, because the official client read them otherwise than
+    /// they are.
     rgsd_left_out: Gauge;
-    /// Publications of epochs since the start, by result: published, or failed, which is tried again while the last good
-    /// snapshot stays.
+    /// Publications of epochs since the start, by result: published, or failed, which is tried again while the last
+    /// good snapshot stays.
     rgsd_epochs_total: Counter[result];
-    /// How long each stage of making an epoch's snapshots took: view (from the history), encode, verify (by the official
-    /// client), write (the files).
+    /// How long each stage of making an epoch's snapshots took: view (from the history), encode, verify (by the
+    /// official client), write (the files).
     rgsd_epoch_stage_seconds: Histogram[stage] in OF_STAGES;
-    /// The served snapshots' sizes: by version of the format, by form (full for new wallets, returning for those that name an
-    /// unknown time), and by encoding.
+    /// The served snapshots' sizes: by version of the format, by form (full for new wallets, returning for those that
+    /// name an unknown time), and by encoding.
     rgsd_snapshot_bytes: Gauge[version, form, encoding];
 
     /// Epochs that a delta to the served one can begin with.
