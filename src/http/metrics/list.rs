@@ -219,7 +219,7 @@ declare! {
     process_resident_memory_bytes: Gauge;
     /// Virtual memory.
     process_virtual_memory_bytes: Gauge;
-    /// How much virtual memory there may be.
+    /// How much virtual memory there may be; 0 where there is no limit.
     process_virtual_memory_max_bytes: Gauge;
     /// Open file descriptors.
     process_open_fds: Gauge;
