@@ -10,8 +10,10 @@ mod archive;
 pub(crate) mod collecting;
 mod curator;
 mod load;
+mod manager;
 mod packer;
 mod publisher;
+mod pulse;
 mod run;
 mod scheduler;
 mod state;
@@ -29,6 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::archive::settle;
+use self::manager::Manager;
 use self::run::{End, House, Run};
 use self::state::State;
 use crate::config::Config;
@@ -47,6 +50,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Some systems' customary limit is for programs that cannot do with more: each wallet takes a file.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let tasks = Tasks::new(stop.clone());
+    let has_started = Manager::of_environment().map(|manager| manager.keep(&tasks));
     let service = tokio::select! {
         biased;
         () = stop.cancelled() => {
@@ -56,6 +60,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         }
         service = Service::start(config, Arc::new(SystemClock), tasks.clone()) => service?,
     };
+    // Where the stop came meanwhile, nobody listens.
+    let _ = has_started.map(|has_started| has_started.send(Arc::clone(&service.state)));
     service.finish().await
 }
 
@@ -175,7 +181,16 @@ fn serve_http(listener: TcpListener, tls: Option<Tls>, address: SocketAddr, stat
         desk: state.desk(),
         clock: state.clock(),
         status: Arc::clone(state) as _,
+        metrics: Arc::clone(state.metrics()),
     };
+    let (stop, metrics) = (tasks.stop().clone(), Arc::clone(state.metrics()));
+    tasks.spawn("the metrics' upkeep", async move {
+        let mut looks = tokio::time::interval(http::metrics::UPKEEP_EVERY);
+        while stop.run_until_cancelled(looks.tick()).await.is_some() {
+            metrics.upkeep();
+        }
+        Ok(())
+    });
     let stop = tasks.stop().clone();
     let scheme = if tls.is_some() { "https" } else { "http" };
     tracing::info!("serving wallets at {scheme}://{address}/snapshot/0");

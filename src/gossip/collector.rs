@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::outlet::Outlet;
 pub use self::outlet::{Mode, Sink, SinkClosed};
 use self::worker::Worker;
-use super::check::{Checker, Rules, Tally};
+use super::check::{Checker, Kind, Rules, Tally};
 use super::funding::{self, Finding, Prover, ProverStatus, Watched};
 use super::intake::{Arrival, Intake};
 use super::peers::{self, Board, PeerAddress, PeerState};
@@ -63,6 +63,8 @@ pub struct Status {
     pub tally: Tally,
     /// Messages dropped because a bounded queue, or the disk, was full.
     pub dropped: u64,
+    /// The messages among them, by [`Kind`].
+    pub dropped_by_kind: [u64; Kind::ALL.len()],
     /// Channels that wait for a funding proof, and all messages that wait with them.
     pub waiting_channels: usize,
     pub waiting_messages: usize,

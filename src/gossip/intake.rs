@@ -12,7 +12,7 @@ use std::time::Duration;
 use lightning::ln::msgs::ReplyChannelRange;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
-use super::check::Heard;
+use super::check::{Heard, Kind};
 use super::funding::Finding;
 use super::{Fact, NodeId, UnixMs};
 
@@ -94,6 +94,8 @@ pub(super) struct Intake {
     paused: AtomicBool,
     dropped: AtomicU64,
     dropped_while_paused: AtomicU64,
+    /// The messages among all these, by kind.
+    dropped_by_kind: [AtomicU64; Kind::ALL.len()],
     /// Told when the queue has drained and LDK should look again.
     pub drained: Arc<Notify>,
 }
@@ -105,11 +107,13 @@ impl Intake {
         let mut queue = self.lock();
         if self.paused.load(Ordering::Relaxed) {
             self.dropped_while_paused.fetch_add(1, Ordering::Relaxed);
+            self.count_dropped(&arrival);
             return; // one peer will be asked for all, afterwards
         }
         let of_peer = queue.bytes_of.get(&peer).copied().unwrap_or(0);
         if queue.bytes + len > FULL_BYTES || of_peer + len > FULL_BYTES_OF_A_PEER {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.count_dropped(&arrival);
             queue.overflowed.insert(peer);
             return;
         }
@@ -119,6 +123,12 @@ impl Intake {
             self.high.store(true, Ordering::Relaxed);
         }
         self.put(queue, arrival);
+    }
+
+    fn count_dropped(&self, arrival: &Arrival) {
+        if let Arrival::Message(heard) = arrival {
+            self.dropped_by_kind[heard.message.kind() as usize].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes in what happened here. Such events are few: a connection makes two, a claim one, and whoever asks, tells,
@@ -176,6 +186,11 @@ impl Intake {
     /// Messages dropped since the start, for whatever reason.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed) + self.dropped_while_paused()
+    }
+
+    /// The messages among them, by kind, without what peers said of what they have.
+    pub fn dropped_by_kind(&self) -> [u64; Kind::ALL.len()] {
+        self.dropped_by_kind.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Those of them that came during a pause.

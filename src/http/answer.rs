@@ -5,15 +5,17 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use headers::HeaderMapExt;
 use http_body_util::Full;
+use hyper::body::Body;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::conditions::{Verdict, judge};
+use super::metrics::Answered;
 use super::negotiate::Accepted;
 use super::page;
 use super::path::{Ask, Route, route};
@@ -28,6 +30,8 @@ const STOPGAP_S: u32 = 5;
 const STALE_IF_ERROR_S: u32 = 3_600;
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
+/// As Prometheus has it.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A whole answer, its length known.
@@ -35,17 +39,27 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Answers a request. Which path means what is decided in one pure function, not by a router.
 pub(super) async fn answer<B>(app: Arc<App>, request: Request<B>) -> Result<Answer, Infallible> {
+    let started = Instant::now();
     let (method, path) = (request.method(), request.uri().path());
-    let mut response = respond(&app, method, path, request.headers()).await;
-    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
+    let route = route(path, app.network);
+    let mut response = respond(&app, method, route, request.headers()).await;
     if method == Method::HEAD {
         *response.body_mut() = Full::default(); // the length that was declared stays
     }
+    let status = response.status().as_u16();
+    let bytes = response.body().size_hint().exact().unwrap_or_default();
+    let (shape, encoding, took) = ((&route).into(), encoding(&response), started.elapsed());
+    app.metrics.answered(&Answered { shape, status, encoding, bytes, took });
+    tracing::debug!(%method, path, status, "answered");
     Ok(response)
 }
 
-async fn respond(app: &App, method: &Method, path: &str, headers: &HeaderMap) -> Answer {
-    let route = route(path, app.network);
+fn encoding(response: &Answer) -> Option<Coding> {
+    let name = response.headers().get(header::CONTENT_ENCODING)?;
+    Coding::ALL.into_iter().find(|coding| name == coding.name())
+}
+
+async fn respond(app: &App, method: &Method, route: Route, headers: &HeaderMap) -> Answer {
     match *method {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return preflight(headers),
@@ -61,6 +75,7 @@ async fn respond(app: &App, method: &Method, path: &str, headers: &HeaderMap) ->
         Route::Ready if app.desk.is_ready() => text(StatusCode::OK, "ready\n"),
         Route::Ready => not_yet(),
         Route::Status => status(app),
+        Route::Metrics => metrics(app),
         Route::Snapshot(ask) => snapshot(app, ask, method, headers).await,
         Route::NotANumber => text(
             StatusCode::BAD_REQUEST,
@@ -153,6 +168,11 @@ fn status(app: &App) -> Answer {
             text(StatusCode::INTERNAL_SERVER_ERROR, "the status cannot be told; the log says why\n")
         }
     }
+}
+
+fn metrics(app: &App) -> Answer {
+    let text = app.metrics.render(&status_of(app));
+    no_store(whole(StatusCode::OK, METRICS, text.into()))
 }
 
 fn not_yet() -> Answer {

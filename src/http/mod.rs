@@ -7,6 +7,7 @@
 mod answer;
 mod conditions;
 mod connections;
+pub mod metrics;
 mod negotiate;
 mod page;
 mod path;
@@ -24,11 +25,12 @@ use bitcoin::Network;
 use crate::gossip::Clock;
 use crate::snapshot::Desk;
 
+pub use metrics::Metrics;
 pub use path::{Ask, Route, route};
 pub use server::{bind, serve};
 pub use status::{
-    ArchiveStatus, BodySizes, EncodedSizes, EpochStatus, FeeStatus, JournalStatus, MessageCounts, PeerStatus,
-    ProofStatus, RecentSnapshot, SnapshotSizes, Status, StatusSource,
+    ArchiveStatus, BodySizes, EncodedSizes, EpochStatus, FeeStatus, JournalStatus, MessageCounts, Metered,
+    PeerStatus, ProofStatus, RecentSnapshot, SnapshotSizes, Status, StatusSource,
 };
 pub use tls::{Tls, TlsFiles};
 
@@ -38,4 +40,5 @@ pub struct App {
     pub desk: Arc<Desk>,
     pub clock: Arc<dyn Clock>,
     pub status: Arc<dyn StatusSource>,
+    pub metrics: Arc<Metrics>,
 }

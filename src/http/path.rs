@@ -14,6 +14,7 @@ pub enum Route {
     Alive,
     Ready,
     Status,
+    Metrics,
     Snapshot(Ask),
     /// A snapshot's path, with something else where the timestamp goes.
     NotANumber,
@@ -50,6 +51,7 @@ fn read(segments: &[&str], network: Network) -> Route {
         ["healthz"] => Route::Alive,
         ["readyz"] => Route::Ready,
         ["status.json"] => Route::Status,
+        ["metrics"] => Route::Metrics,
         ["snapshot", since] | ["snapshot", "0", since] => ask(Version::V1, since),
         ["snapshot", "v2", since] | ["v2", "snapshot", since] => ask(Version::V2, since),
         ["v1", "rgs", "snapshot", since] => ask(Version::V1, since),

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use super::answer::answer;
 use super::connections::{Connections, Limits, Line, Place, Watched};
+use super::metrics::Connected;
 use super::tls::Tls;
 
 /// Opens the listening socket; the error names the address and the remedy.
@@ -110,7 +111,8 @@ pub(super) async fn serve_within(
             Some(_) = tasks.join_next() => {}
             _ = looks.tick() => connections.look(),
             stream = accept(&listener) => {
-                tasks.spawn(connection(stream, connections.admit(), Arc::clone(&house), limits));
+                let held = (connections.admit(), house.app.metrics.connected());
+                tasks.spawn(connection(stream, held, Arc::clone(&house), limits));
             }
         }
     }
@@ -156,7 +158,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// Answers one client's requests until it has no more, takes too long, or is to make room.
-async fn connection(stream: TcpStream, place: Place, house: Arc<House>, limits: Limits) {
+async fn connection(stream: TcpStream, (place, _counted): (Place, Connected), house: Arc<House>, limits: Limits) {
     // Without it, the end of an answer may wait for the client to acknowledge its beginning.
     let _ = stream.set_nodelay(true);
     let line = Arc::clone(&place.line);

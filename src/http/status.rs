@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::gossip::UnixMs;
+use crate::gossip::check::{Ends, Kind};
 use crate::history::{HourOfFees, Size};
 use crate::journal::link::Role;
 use crate::journal::{Seq, Term};
@@ -50,6 +51,24 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     pub proofs: ProofStatus,
     pub messages: MessageCounts,
+    #[serde(skip)]
+    pub metered: Metered,
+}
+
+/// What the metrics tell beyond the status.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metered {
+    /// How far apart epochs are cut.
+    pub interval_s: u64,
+    /// How many entries the journal holds.
+    pub journal_entries: u64,
+    /// The disk has no room for the journal.
+    pub storage_full: bool,
+    /// Updates that changed what a direction charges, since the start.
+    pub fee_changes: u64,
+    /// What became of messages, by [`Kind`].
+    pub by_kind: [Ends; Kind::ALL.len()],
+    pub dropped_by_kind: [u64; Kind::ALL.len()],
 }
 
 /// Which snapshot is served.

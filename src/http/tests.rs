@@ -91,8 +91,13 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let desk = Arc::new(Desk::new(Network::Signet, Mode::Delta, Interval::default()));
         desk.cut_at((EPOCH % 3_600) as u32); // the next epoch comes in an hour
-        let clock = Arc::new(At(UnixMs((EPOCH + 60) * 1_000)));
-        let app = App { network: Network::Signet, desk: Arc::clone(&desk), clock, status: Arc::new(Quiet) };
+        let app = App {
+            network: Network::Signet,
+            desk: Arc::clone(&desk),
+            clock: Arc::new(At(UnixMs((EPOCH + 60) * 1_000))),
+            status: Arc::new(Quiet),
+            metrics: Arc::default(),
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(serve_within(limits, listener, tls, app, async { drop(stopped.await) }));
         let server = Self { address, desk, stop, done };

@@ -150,7 +150,7 @@ pub struct Made {
 }
 
 impl Made {
-    pub fn of(Cut { snapshot, left_out }: &Cut) -> Self {
+    pub fn of(Cut { snapshot, left_out, .. }: &Cut) -> Self {
         Self {
             timestamp: snapshot.epoch.timestamp,
             time: rfc_3339(snapshot.epoch.timestamp),

@@ -1,9 +1,11 @@
 //! The history's keeper: applies what the journal has committed, and hands on what is to be told of every epoch.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::pulse::Part;
 use super::state::State;
 use crate::history::History;
 use crate::journal::{Entry, Epoch, Event, Rules};
@@ -11,7 +13,23 @@ use crate::snapshot::{Matter, RULES_VERSION, USELESS_AFTER_S, reachable};
 use crate::tasks::Tasks;
 
 /// The newest epoch that waits to be published. One that is not taken in time is overtaken by the next.
-pub(super) type Next = Option<Arc<Matter>>;
+pub(super) type Next = Option<Arc<Due>>;
+
+/// What is to be published.
+pub(super) struct Due {
+    pub matter: Matter,
+    /// How long taking the view took.
+    pub viewed_in: Duration,
+}
+
+impl Due {
+    /// Of a known epoch.
+    fn of(history: &History, epoch: &Epoch) -> Option<Self> {
+        let started = Instant::now();
+        let matter = Matter::of(history, epoch)?;
+        Some(Self { matter, viewed_in: started.elapsed() })
+    }
+}
 
 /// The history, which its keeper writes and deltas are read from. What its keeper does between two looks of theirs takes
 /// moments, as they do.
@@ -43,10 +61,10 @@ pub(super) fn start(
         state.epoch_was(last.timestamp);
         let ours = by.is_none_or(|by| by == last.rules);
         if last.timestamp > published && ours && is_of_use(&last, state) {
-            next.send_replace(Matter::of(&read(&history), &last).map(Arc::new));
+            next.send_replace(Due::of(&read(&history), &last).map(Arc::new));
         }
     }
-    state.history_is(&read(&history));
+    state.history_begins(&read(&history));
     let state = Arc::clone(state);
     tasks.spawn_blocking("the history", move || {
         curate(&history, commits, &next, &state);
@@ -61,6 +79,7 @@ fn curate(
     state: &State,
 ) {
     while let Some(entries) = commits.blocking_recv() {
+        let _work = state.pulse().work(Part::History);
         for until_epoch in entries.chunk_by(|before, _| !matches!(before.event, Event::Epoch { .. })) {
             apply(history, until_epoch, state);
             if let Some(Entry { event: Event::Epoch { timestamp, .. }, .. }) = until_epoch.last() {
@@ -70,8 +89,8 @@ fn curate(
                 // A copied one may be older than what is served, where another collector's clock is behind.
                 let newer = *timestamp > state.published();
                 let useful = history.last_epoch().filter(|epoch| is_of_use(epoch, state) && newer);
-                if let Some(matter) = useful.and_then(|epoch| Matter::of(&history, epoch)) {
-                    next.send_replace(Some(Arc::new(matter)));
+                if let Some(due) = useful.and_then(|epoch| Due::of(&history, epoch)) {
+                    next.send_replace(Some(Arc::new(due)));
                 }
             }
         }

@@ -15,6 +15,8 @@ pub(super) struct Remembered {
     pub last_sync: Option<UnixMs>,
     /// When the last message was accepted.
     pub last_message: Option<UnixMs>,
+    /// How many entries it holds.
+    pub entries: u64,
 }
 
 /// Reads the whole journal.
@@ -23,8 +25,10 @@ pub(super) fn remember(journal: &dyn Journal, rules: Rules) -> anyhow::Result<Re
     let mut history = History::new();
     let mut checker = Checker::new(rules);
     let (mut last_sync, mut last_message) = (None, None);
+    let mut entries = 0;
     let mut reader = journal.reader()?;
     read_ahead(&mut *reader, Seq(0), |entry| {
+        entries += 1;
         match &entry.event {
             Event::Fact(Fact::SyncCompleted { .. }) => last_sync = Some(entry.seen),
             Event::Fact(fact) => {
@@ -44,5 +48,5 @@ pub(super) fn remember(journal: &dyn Journal, rules: Rules) -> anyhow::Result<Re
         "journal read in {:.1?}",
         started.elapsed()
     );
-    Ok(Remembered { history, checker, last_sync, last_message })
+    Ok(Remembered { history, checker, last_sync, last_message, entries })
 }

@@ -8,11 +8,12 @@ use anyhow::Context;
 use bitcoin::Network;
 use tokio::sync::watch;
 
-use super::curator::Next;
+use super::curator::{Due, Next};
 use super::state::State;
 use crate::gossip::{Clock, SystemClock};
 use crate::history::History;
-use crate::snapshot::{Cut, Folder, LeftOut, Matter, Served, cut};
+use crate::http::metrics::Stage;
+use crate::snapshot::{Cut, Folder, LeftOut, Served, cut};
 use crate::tasks::Tasks;
 
 /// When to try again after a failure.
@@ -32,10 +33,11 @@ pub(super) fn start(
     tasks.spawn_blocking("the publisher", move || {
         let mut failed = false;
         while handle.block_on(next(&mut matters, failed)) {
-            let Some(matter) = matters.borrow_and_update().clone() else { continue };
-            let published = publisher.publish(&matter);
+            let Some(due) = matters.borrow_and_update().clone() else { continue };
+            let published = publisher.publish(&due);
             if let Err(error) = &published {
-                let epoch = matter.view.epoch.timestamp;
+                publisher.state.metrics().epoch(false);
+                let epoch = due.matter.view.epoch.timestamp;
                 tracing::error!("no snapshot of epoch {epoch}, the last one stays: {error:#}");
             }
             failed = published.is_err();
@@ -64,15 +66,15 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn publish(&self, matter: &Matter) -> anyhow::Result<()> {
-        let started = Instant::now();
+    fn publish(&self, due: &Due) -> anyhow::Result<()> {
+        let Due { matter, viewed_in } = due;
         // The official client holds updates against the system's clock, whatever clock the service goes by.
         let now_s = SystemClock.now().secs();
         let desk = self.state.desk();
         let lacked = desk.latest().as_ref().map_or_else(LeftOut::default, |served| served.snapshot.left_out.clone());
-        let Cut { snapshot, left_out } = cut(matter.clone(), &lacked, self.network, now_s)
-            .with_context(|| format!("the snapshot of epoch {}", matter.view.epoch.timestamp))?;
-        let checked = started.elapsed();
+        let Cut { snapshot, left_out, encoded_in, verified_in } =
+            cut(matter.clone(), &lacked, self.network, now_s)
+                .with_context(|| format!("the snapshot of epoch {}", matter.view.epoch.timestamp))?;
         if !left_out.is_empty() {
             let (channels, nodes) = (&left_out.channels, &left_out.nodes);
             tracing::warn!(?channels, ?nodes, "left out, because official clients read them otherwise than they are");
@@ -81,7 +83,9 @@ impl Publisher {
             return Ok(()); // This run was overtaken, and abandoned because it did not end in time: another one goes on.
         }
         self.state.left_out(left_out.channels.len() + left_out.nodes.len());
+        let started = Instant::now();
         self.folder.publish(&snapshot)?;
+        let written_in = started.elapsed();
         let counts = snapshot.counts;
         tracing::info!(
             epoch = snapshot.epoch.timestamp,
@@ -91,13 +95,27 @@ impl Publisher {
             departed = matter.departed.len(),
             v1_bytes = snapshot.full.v1.len(),
             v2_bytes = snapshot.full.v2.len(),
-            "published: made and checked in {checked:.0?}, written in {:.0?}",
-            started.elapsed() - checked
+            view_ms = ms(*viewed_in),
+            encode_ms = ms(encoded_in),
+            verify_ms = ms(verified_in),
+            write_ms = ms(written_in),
+            "published"
         );
         self.state.serves(&snapshot);
+        let metrics = self.state.metrics();
+        metrics.epoch(true);
+        metrics.stage(Stage::View, *viewed_in);
+        metrics.stage(Stage::Encode, encoded_in);
+        metrics.stage(Stage::Verify, verified_in);
+        metrics.stage(Stage::Write, written_in);
         desk.serve(Served::new(snapshot, matter.since.clone(), self.history.clone()));
         Ok(())
     }
+}
+
+/// For people: rounded.
+fn ms(took: Duration) -> u64 {
+    took.as_secs_f64().mul_add(1_000.0, 0.5) as u64
 }
 
 #[cfg(test)]

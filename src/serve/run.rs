@@ -75,9 +75,9 @@ impl Run {
         let (identity, last_seq, last_epoch) = (journal.identity(), journal.last_seq(), journal.last_epoch());
         let readers = [journal.reader()?, journal.reader()?, journal.reader()?];
         let (writer, drafts, commits) = Writer::spawn(Box::new(journal), Default::default())?;
-        state.journal_is(writer.status());
 
-        let Remembered { history, checker, last_sync, last_message } = remembered;
+        let Remembered { history, checker, last_sync, last_message, entries } = remembered;
+        state.journal_is(writer.status(), entries, last_seq);
         let history = Arc::new(RwLock::new(history));
         let (next, matters) = watch::channel(None);
         let for_deltas = Arc::downgrade(&history);

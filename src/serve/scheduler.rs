@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::pulse::Part;
 use super::state::State;
 use crate::gossip::{Clock, UnixMs};
 use crate::journal::{Draft, Event, Retainer, Rules};
@@ -31,11 +32,13 @@ pub(super) fn start(
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(looks.tick()).await.is_some() {
             let now = clock.now();
+            let work = state.pulse().work(Part::Schedule);
             if state.has_no_room() {
                 continue; // what peers say is being dropped: such an epoch would stamp old fees fresh
             }
             let decision = schedule.decide(now.secs(), state.circumstances());
             state.schedule_says(decision);
+            drop(work);
             if let Decision::Cut(timestamp) = decision {
                 let draft = Draft { seen: now, event: Event::Epoch { timestamp, rules } };
                 if stop.run_until_cancelled(drafts.send(draft)).await.is_none_or(|sent| sent.is_err()) {

@@ -9,13 +9,14 @@ use arc_swap::ArcSwapOption;
 use bitcoin::Network;
 use tokio::sync::watch;
 
+use super::pulse::Pulse;
 use crate::config::Config;
 use crate::gossip::collector::{self, Collector};
 use crate::gossip::{Clock, PeerAddress, PeerState, UnixMs};
 use crate::history::{FeeChanges, History, Size};
 use crate::http::{
-    ArchiveStatus, EpochStatus, FeeStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, RecentSnapshot,
-    SnapshotSizes, Status, StatusSource,
+    ArchiveStatus, EpochStatus, FeeStatus, JournalStatus, MessageCounts, Metered, Metrics, PeerStatus, ProofStatus,
+    RecentSnapshot, SnapshotSizes, Status, StatusSource,
 };
 use crate::journal::link::{Health, Role};
 use crate::journal::{Epoch, Seq, writer};
@@ -41,6 +42,10 @@ pub(super) struct State {
     /// The newest epoch's timestamp; 0 before the first.
     last_epoch: AtomicU32,
     storage_full: Arc<AtomicBool>,
+    /// What the journal held when it was read, and its last entry then.
+    journal_read: Mutex<(u64, Seq)>,
+    metrics: Arc<Metrics>,
+    pulse: Pulse,
     left_out: AtomicU64,
     told: Mutex<Told>,
 }
@@ -55,6 +60,8 @@ struct Told {
     /// What the history holds, and counts; it is told, because looking into it might mean to wait.
     history: Size,
     fee_changes: FeeChanges,
+    /// How many of them it counted when the journal was read.
+    fee_changes_read: u64,
     /// The last snapshots, oldest first.
     recent: VecDeque<RecentSnapshot>,
 }
@@ -74,6 +81,9 @@ impl State {
             archive: ArcSwapOption::empty(),
             last_epoch: AtomicU32::new(0),
             storage_full: Arc::default(),
+            journal_read: Mutex::default(),
+            metrics: Arc::default(),
+            pulse: Pulse::default(),
             left_out: AtomicU64::new(0),
             told: Mutex::new(Told { recent, ..Told::default() }),
         }
@@ -101,13 +111,23 @@ impl State {
         Arc::clone(&self.clock)
     }
 
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Whether what everything depends on gets on.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
     /// Set while the journal has no room.
     pub fn storage_full(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.storage_full)
     }
 
-    /// At the start of a run.
-    pub fn journal_is(&self, status: watch::Receiver<writer::Status>) {
+    /// At the start of a run. The journal was read up to its last entry, and holds so many.
+    pub fn journal_is(&self, status: watch::Receiver<writer::Status>, entries: u64, last_seq: Seq) {
+        *self.journal_read.lock().unwrap_or_else(PoisonError::into_inner) = (entries, last_seq);
         self.journal.store(Some(Arc::new(status)));
     }
 
@@ -162,6 +182,12 @@ impl State {
     /// How the last publication ended: the error, or none.
     pub fn publication_was(&self, error: Option<String>) {
         self.told().publication = error;
+    }
+
+    /// The journal was read.
+    pub fn history_begins(&self, history: &History) {
+        self.history_is(history);
+        self.told().fee_changes_read = history.fee_changes().total();
     }
 
     /// The history has got on.
@@ -221,6 +247,21 @@ impl State {
     }
 }
 
+impl State {
+    fn metered(&self, told: &Told, collector: &collector::Status, journal: &writer::Status) -> Metered {
+        let (read, up_to) = *self.journal_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = journal.last_seq.0.saturating_sub(up_to.0);
+        Metered {
+            interval_s: self.interval.as_duration().as_secs(),
+            journal_entries: (read + written).saturating_sub(journal.forgotten),
+            storage_full: journal.storage_full.is_some(),
+            fee_changes: told.fee_changes.total().saturating_sub(told.fee_changes_read),
+            by_kind: collector.tally.by_kind,
+            dropped_by_kind: collector.dropped_by_kind,
+        }
+    }
+}
+
 impl StatusSource for State {
     fn status(&self) -> Status {
         let now = self.clock.now();
@@ -233,6 +274,7 @@ impl StatusSource for State {
         let told = self.told();
         let fee_changes = FeeStatus { total: told.fee_changes.total(), hours: told.fee_changes.last_day(now) };
         let (history, recent) = (told.history, told.recent.iter().copied().collect());
+        let metered = self.metered(&told, &collector, &journal);
         drop(told);
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -264,6 +306,7 @@ impl StatusSource for State {
                 dropped: collector.dropped,
                 waiting: collector.waiting_messages as u64,
             },
+            metered,
         }
     }
 }

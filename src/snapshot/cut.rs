@@ -1,5 +1,7 @@
 //! From a view to snapshots that official clients accept.
 
+use std::time::{Duration, Instant};
+
 use bitcoin::Network;
 use bitcoin::constants::ChainHash;
 use bytes::Bytes;
@@ -44,6 +46,9 @@ impl Matter {
 pub struct Cut {
     pub snapshot: Snapshot,
     pub left_out: Differences,
+    /// How long encoding took, and how long the official client's look at it.
+    pub encoded_in: Duration,
+    pub verified_in: Duration,
 }
 
 /// Why there is no snapshot of a view.
@@ -68,11 +73,15 @@ pub fn cut(matter: Matter, before: &LeftOut, network: Network, now_s: u32) -> Re
     let of = view.channels.len();
     let mut left_out = Differences::default();
     let mut rejected = None;
+    let (mut encoded_in, mut verified_in) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..ROUNDS {
+        let started = Instant::now();
         let full = Contents::full(&view);
         let returning = || bodies(&full.clone().with_departed(&departed), network);
         let (full, returning) = rayon::join(|| bodies(&full, network), returning);
         let (full, returning) = (full?, returning?);
+        encoded_in += started.elapsed();
+        let started = Instant::now();
         // One after the other: the client's copy of the network takes about as much memory as all the rest of the
         // service. Version 1 of the last is made of parts that were read then: what comes before the updates is the
         // first's, and the updates are the same in both versions. Where nothing has departed, it is the second.
@@ -82,12 +91,13 @@ pub fn cut(matter: Matter, before: &LeftOut, network: Network, now_s: u32) -> Re
             let checked = differences(&view, bytes, version, network, now_s);
             wrong.merge(what_is_wrong(checked, &mut rejected)?);
         }
+        verified_in += started.elapsed();
         if wrong.is_empty() {
             let timestamp = view.epoch.timestamp;
             let lately = before.next(&left_out, timestamp, timestamp.saturating_sub(LATELY_S));
             let (epoch, counts) = (view.epoch, count(&view));
             let snapshot = Snapshot { epoch, counts, full, returning, left_out: lately };
-            return Ok(Cut { snapshot, left_out });
+            return Ok(Cut { snapshot, left_out, encoded_in, verified_in });
         }
         leave_out(&mut view, &wrong);
         departed.extend(&wrong.channels);

@@ -11,11 +11,14 @@ mod collecting;
 mod completeness;
 mod crowds;
 mod deltas;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod goldens;
 mod gossmap;
 mod hostility;
 mod inspecting;
 mod mistakes;
+mod observing;
 mod outages;
 mod page;
 mod pairs;

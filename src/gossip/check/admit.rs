@@ -11,7 +11,7 @@ use super::super::{
 };
 use super::signatures::Signed;
 use super::waiting::{Candidate, CandidateId, Placed, WaitingRoom};
-use super::{Checker, Outcome, Refusal};
+use super::{Checker, Kind, Outcome, Refusal};
 
 impl Checker {
     /// A channel: to the waiting room with a question for the prover, or straight through where nobody can prove.
@@ -59,7 +59,7 @@ impl Checker {
         if of_known && self.admit_to_known(now, update, outcome).is_ok() {
             return Ok(());
         }
-        self.note(placed?)
+        self.note(Kind::Update, placed?)
     }
 
     /// A node's announcement: through, if it has a known channel; else to the waiting room, if a candidate names it.
@@ -78,7 +78,7 @@ impl Checker {
             return Err(Refusal::NoChannel);
         }
         let placed = self.wait(peer, None, outcome, |room| room.admit_node(&announcement))?;
-        self.note(placed)
+        self.note(Kind::Node, placed)
     }
 
     /// Lets a message into the waiting room; if that is full, whoever takes more than their share gives way.
@@ -101,11 +101,11 @@ impl Checker {
         }
     }
 
-    fn note(&mut self, placed: Placed) -> Result<(), Refusal> {
+    fn note(&mut self, kind: Kind, placed: Placed) -> Result<(), Refusal> {
         match placed {
             Placed::Added => Ok(()),
             Placed::InPlaceOfAnother => {
-                self.tally.refuse(Refusal::Superseded);
+                self.tally.refuse(kind, Refusal::Superseded);
                 Ok(())
             }
             Placed::Nowhere => Err(Refusal::NoChannel),
@@ -128,14 +128,14 @@ impl Checker {
             self.drop_held(scid, direction);
             self.accept(now, Fact::Update(update), outcome);
         } else if self.held.insert((scid, direction), update).is_some() {
-            self.tally.refuse(Refusal::Superseded);
+            self.tally.refuse(Kind::Update, Refusal::Superseded);
         }
         Ok(())
     }
 
     pub(super) fn drop_held(&mut self, scid: ShortChannelId, direction: Direction) {
         if self.held.remove(&(scid, direction)).is_some() {
-            self.tally.refuse(Refusal::Superseded);
+            self.tally.refuse(Kind::Update, Refusal::Superseded);
         }
     }
 
@@ -157,11 +157,11 @@ impl Checker {
         }
         if self.known.take_node_turn(&id, now) {
             if self.held_nodes.remove(&id).is_some() {
-                self.tally.refuse(Refusal::Superseded);
+                self.tally.refuse(Kind::Node, Refusal::Superseded);
             }
             self.accept(now, Fact::Node(announcement), outcome);
         } else if self.held_nodes.insert(id, announcement).is_some() {
-            self.tally.refuse(Refusal::Superseded);
+            self.tally.refuse(Kind::Node, Refusal::Superseded);
         }
         Ok(())
     }
@@ -192,12 +192,12 @@ impl Checker {
         self.accept(now, Fact::Channel { announcement, capacity_sat: Some(capacity_sat) }, outcome);
         for update in candidate.into_updates() {
             let admitted = self.admit_to_known(now, update, outcome);
-            self.count(admitted);
+            self.count(Kind::Update, admitted);
         }
         for node in &nodes {
             if let Some(announcement) = self.waiting.release_node(node, true) {
                 let admitted = self.admit_node_to_known(now, announcement, outcome);
-                self.count(admitted);
+                self.count(Kind::Node, admitted);
             }
         }
     }
@@ -220,13 +220,13 @@ impl Checker {
     /// Counts a candidate out, for one reason, and what waited for nobody else, for another.
     fn drop_candidate(&mut self, candidate: Candidate, reason: Refusal, of_the_others: Refusal) {
         let nodes = candidate.announcement.nodes();
-        self.tally.refuse(reason);
+        self.tally.refuse(Kind::Channel, reason);
         for _ in candidate.into_updates() {
-            self.tally.refuse(of_the_others);
+            self.tally.refuse(Kind::Update, of_the_others);
         }
         for node in &nodes {
             if self.waiting.release_node(node, false).is_some() {
-                self.tally.refuse(of_the_others);
+                self.tally.refuse(Kind::Node, of_the_others);
             }
         }
     }
@@ -242,9 +242,9 @@ impl Checker {
         self.accept(now, fact, outcome);
     }
 
-    pub(super) fn count(&mut self, admitted: Result<(), Refusal>) {
+    pub(super) fn count(&mut self, kind: Kind, admitted: Result<(), Refusal>) {
         if let Err(refusal) = admitted {
-            self.tally.refuse(refusal);
+            self.tally.refuse(kind, refusal);
         }
     }
 }

@@ -110,9 +110,11 @@ impl Checker {
                 continue;
             }
             match self.pass_cheaply(now(index), &heard.message, announced) {
-                Ok(_) if copies.has(index) => self.refuse(index, Refusal::AlreadyKnown, outcome),
+                Ok(_) if copies.has(index) => {
+                    self.refuse(index, heard.message.kind(), Refusal::AlreadyKnown, outcome)
+                }
                 Ok(signers) => jobs.push(Job { index, signers }),
-                Err(refusal) => self.refuse(index, refusal, outcome),
+                Err(refusal) => self.refuse(index, heard.message.kind(), refusal, outcome),
             }
         }
         jobs

@@ -35,7 +35,7 @@ use self::late::LateClaims;
 pub use self::limits::Limits;
 use self::limits::{RefusedFundings, UnprovenRates};
 pub use self::recorded::{Judged, Recorded, Replayer};
-pub use self::refusal::{Refusal, Tally};
+pub use self::refusal::{Ends, Kind, Refusal, Tally};
 use self::signatures::Signed;
 pub use self::waiting::Capacity;
 use self::waiting::{CandidateId, WaitingRoom};
@@ -72,6 +72,15 @@ impl Gossip {
                 .map(|m| Self::Node(Box::new(m)))
                 .map_err(|_| malformed("node_announcement")),
             _ => Err(malformed("gossip message")),
+        }
+    }
+
+    /// Which kind it is of.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Gossip::Channel(_) => Kind::Channel,
+            Gossip::Update(_) => Kind::Update,
+            Gossip::Node(_) => Kind::Node,
         }
     }
 
@@ -230,12 +239,17 @@ impl Checker {
     /// Passes a batch through the gates, in the order of arrival, as `peer` would send it. What cannot be read is
     /// refused.
     pub fn check_wire(&mut self, now: UnixMs, peer: NodeId, batch: &[Vec<u8>]) -> Outcome {
-        let read: Vec<_> = batch.iter().filter_map(|bytes| Gossip::from_wire(bytes).ok()).collect();
-        for _ in read.len()..batch.len() {
-            self.tally.received += 1;
-            self.tally.refuse(Refusal::Malformed);
+        let mut read = Vec::with_capacity(batch.len());
+        for bytes in batch {
+            match Gossip::from_wire(bytes) {
+                Ok(message) => read.push(Heard { peer, message }),
+                Err(_) => {
+                    self.tally.received += 1;
+                    self.tally.refuse(Kind::of_wire(bytes), Refusal::Malformed);
+                }
+            }
         }
-        self.check(now, read.into_iter().map(|message| Heard { peer, message }).collect())
+        self.check(now, read)
     }
 
     /// Passes a batch through the gates, in the order of arrival.
@@ -250,7 +264,7 @@ impl Checker {
                 (Gossip::Node(m), _) => self.admit_node(now, heard.peer, m, &mut outcome),
             };
             if let Err(refusal) = admitted {
-                self.refuse(index, refusal, &mut outcome);
+                self.refuse(index, heard.message.kind(), refusal, &mut outcome);
                 outcome.lost |= refusal == Refusal::WaitingRoomFull;
             }
         }
@@ -282,7 +296,7 @@ impl Checker {
                         passed.insert(job.index, signed);
                     }
                     None => {
-                        self.refuse(job.index, Refusal::BadSignature, outcome);
+                        self.refuse(job.index, heard.message.kind(), Refusal::BadSignature, outcome);
                         *outcome.forgeries.entry(heard.peer).or_default() += 1;
                     }
                 }
@@ -308,11 +322,11 @@ impl Checker {
         let mut outcome = Outcome::default();
         for update in std::mem::take(&mut self.held).into_values() {
             let admitted = self.admit_to_known(now, update, &mut outcome);
-            self.count(admitted);
+            self.count(Kind::Update, admitted);
         }
         for announcement in std::mem::take(&mut self.held_nodes).into_values() {
             let admitted = self.admit_node_to_known(now, announcement, &mut outcome);
-            self.count(admitted);
+            self.count(Kind::Node, admitted);
         }
         outcome
     }
@@ -329,14 +343,14 @@ impl Checker {
     }
 
     /// Counts a message of the batch out.
-    fn refuse(&mut self, index: usize, reason: Refusal, outcome: &mut Outcome) {
-        self.tally.refuse(reason);
+    fn refuse(&mut self, index: usize, kind: Kind, reason: Refusal, outcome: &mut Outcome) {
+        self.tally.refuse(kind, reason);
         outcome.refused.push((index, reason));
     }
 
     fn accept(&mut self, now: UnixMs, fact: Fact, outcome: &mut Outcome) {
-        if fact.is_message() {
-            self.tally.accepted += 1;
+        if let Some(kind) = Kind::of_fact(&fact) {
+            self.tally.accept(kind);
         }
         self.known.learn(now, &fact);
         outcome.facts.push(fact);

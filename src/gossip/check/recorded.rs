@@ -115,7 +115,7 @@ impl Replayer {
                 self.give_turn(&batch[index].message);
             }
             if let Err(refusal) = self.admit(at, &batch[index], capacity_sat, signed, &mut outcome) {
-                self.checker.refuse(index, refusal, &mut outcome);
+                self.checker.refuse(index, batch[index].message.kind(), refusal, &mut outcome);
             }
             judged.take(at, outcome);
         }

@@ -1,6 +1,8 @@
-//! Why a message was not kept, counted by reason.
+//! Why a message was not kept, counted by reason and by kind.
 
 use std::collections::BTreeMap;
+
+use super::super::{ChannelAnnouncement, ChannelUpdate, Fact, NodeAnnouncement};
 
 /// Why the checking stage did not keep a message. The names are those of the status page and the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -91,6 +93,64 @@ impl Refusal {
     }
 }
 
+/// The kinds of gossip messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Channel,
+    Update,
+    Node,
+    /// So malformed that it has none.
+    None,
+}
+
+impl Kind {
+    /// Every kind, in the order of their declaration.
+    pub const ALL: [Kind; 4] = [Kind::Channel, Kind::Update, Kind::Node, Kind::None];
+
+    /// Of a whole message, type included.
+    pub(super) fn of_wire(bytes: &[u8]) -> Self {
+        match bytes.first_chunk().copied().map(u16::from_be_bytes) {
+            Some(ChannelAnnouncement::TYPE) => Kind::Channel,
+            Some(ChannelUpdate::TYPE) => Kind::Update,
+            Some(NodeAnnouncement::TYPE) => Kind::Node,
+            _ => Kind::None,
+        }
+    }
+
+    /// Of a message that became a fact; `None` of what we found out ourselves.
+    pub(super) fn of_fact(fact: &Fact) -> Option<Self> {
+        match fact {
+            Fact::Channel { .. } => Some(Kind::Channel),
+            Fact::Update(_) => Some(Kind::Update),
+            Fact::Node(_) => Some(Kind::Node),
+            Fact::Proof { .. }
+            | Fact::Closed { .. }
+            | Fact::PossibleSplice { .. }
+            | Fact::Reopened { .. }
+            | Fact::Block(_)
+            | Fact::SyncCompleted { .. } => None,
+        }
+    }
+
+    /// As BOLT 7 names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Channel => "channel_announcement",
+            Kind::Update => "channel_update",
+            Kind::Node => "node_announcement",
+            Kind::None => "unreadable",
+        }
+    }
+}
+
+/// How many messages of one kind met which end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ends {
+    pub accepted: u64,
+    /// By [`Refusal`], in its order.
+    pub refused: [u64; Refusal::ALL.len()],
+}
+
 /// How many messages met which end.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tally {
@@ -100,11 +160,19 @@ pub struct Tally {
     pub accepted: u64,
     /// The others, by reason.
     pub refused: BTreeMap<Refusal, u64>,
+    /// The same by [`Kind`], in its order.
+    pub by_kind: [Ends; Kind::ALL.len()],
 }
 
 impl Tally {
-    pub(super) fn refuse(&mut self, reason: Refusal) {
+    pub(super) fn accept(&mut self, kind: Kind) {
+        self.accepted += 1;
+        self.by_kind[kind as usize].accepted += 1;
+    }
+
+    pub(super) fn refuse(&mut self, kind: Kind, reason: Refusal) {
         *self.refused.entry(reason).or_default() += 1;
+        self.by_kind[kind as usize].refused[reason as usize] += 1;
     }
 
     /// How many were refused for `reason`.

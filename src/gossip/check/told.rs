@@ -5,7 +5,7 @@
 
 use super::super::funding::{Claim, FundingScript, funding_script};
 use super::super::{ChannelAnnouncement, Direction, Fact, NodeAnnouncement, ShortChannelId, UnixMs};
-use super::{Checker, Outcome, Refusal};
+use super::{Checker, Kind, Outcome, Refusal};
 
 impl Checker {
     /// Whether this fact announces another channel, between other nodes, than the one that is known at its place, or was
@@ -32,7 +32,7 @@ impl Checker {
                 let id = node.node_id();
                 if self.held_nodes.get(&id).is_some_and(|held| held.timestamp() <= node.timestamp()) {
                     self.held_nodes.remove(&id);
-                    self.tally.refuse(Refusal::Superseded);
+                    self.tally.refuse(Kind::Node, Refusal::Superseded);
                 }
             }
             Fact::Proof { scid, .. } | Fact::Closed { scid, .. } => self.withdraw_late_claim(*scid, outcome),
@@ -70,10 +70,10 @@ impl Checker {
         for id in self.waiting.between(scid, &nodes) {
             let Some(candidate) = self.waiting.take(id) else { continue };
             outcome.withdrawn.push((id, scid));
-            self.tally.refuse(Refusal::AlreadyKnown);
+            self.tally.refuse(Kind::Channel, Refusal::AlreadyKnown);
             for update in candidate.into_updates() {
                 let admitted = self.admit_to_known(now, update, outcome);
-                self.count(admitted);
+                self.count(Kind::Update, admitted);
             }
             for node in &nodes {
                 let waiting = self.waiting.release_node(node, true);
@@ -85,7 +85,7 @@ impl Checker {
     fn admit_released(&mut self, now: UnixMs, waiting: Option<NodeAnnouncement>, outcome: &mut Outcome) {
         if let Some(announcement) = waiting {
             let admitted = self.admit_node_to_known(now, announcement, outcome);
-            self.count(admitted);
+            self.count(Kind::Node, admitted);
         }
     }
 

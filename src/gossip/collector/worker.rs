@@ -145,7 +145,7 @@ impl Worker {
         let possible_splices = count(|fact| matches!(fact, Fact::PossibleSplice { .. }));
         if closed + reopened + possible_splices > 0 {
             let height = spends.block.height;
-            tracing::info!(height, closed, possible_splices, reopened, "channels were spent, or spends undone");
+            tracing::debug!(height, closed, possible_splices, reopened, "channels were spent, or spends undone");
         }
         self.deliver(now, outcome)
     }
@@ -173,7 +173,11 @@ impl Worker {
     fn event(&mut self, now: UnixMs, arrival: Arrival) -> Result<(), SinkClosed> {
         match arrival {
             Arrival::Connected { peer, queries } => self.connected(now, peer, queries),
-            Arrival::Disconnected(peer) | Arrival::Unreachable(peer) => self.syncs.disconnect(&peer),
+            Arrival::Disconnected(peer) => {
+                tracing::info!(%peer, "disconnected");
+                self.syncs.disconnect(&peer);
+            }
+            Arrival::Unreachable(peer) => self.syncs.disconnect(&peer),
             Arrival::Inventory { peer, reply } => {
                 let (first, number) = (reply.first_blocknum, reply.number_of_blocks);
                 self.syncs.inventory(&peer, first, number, &reply.short_channel_ids, now);
@@ -278,7 +282,7 @@ impl Worker {
         }
         let outcome = self.checker.settle_splices(now);
         if !outcome.facts.is_empty() {
-            tracing::info!(channels = outcome.facts.len(), "closed channels that were spliced, or not in time");
+            tracing::debug!(channels = outcome.facts.len(), "closed channels that were spliced, or not in time");
         }
         self.deliver(now, outcome)
     }
@@ -294,7 +298,7 @@ impl Worker {
         if silent.is_empty() {
             return Ok(());
         }
-        tracing::info!(channels = silent.len(), "closed channels that were silent for too long");
+        tracing::debug!(channels = silent.len(), "closed channels that were silent for too long");
         self.outlet.take(now, silent)
     }
 
@@ -344,6 +348,7 @@ impl Worker {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.tally.clone_from(self.checker.tally());
         status.dropped = self.intake.dropped();
+        status.dropped_by_kind = self.intake.dropped_by_kind();
         status.waiting_channels = self.checker.waiting_channels();
         status.waiting_messages = self.checker.waiting_messages();
         status.channels = self.checker.channel_count();

@@ -80,13 +80,13 @@ impl Forgetter {
         match outcome {
             Ok(None | Some(Retained::Overtaken)) => {} // the shipper notices, too
             Ok(Some(Retained::Done { kept })) => {
-                tracing::info!(
+                tracing::debug!(
                     kept,
                     "the archive has forgotten the days before the retention, but for what is current"
                 );
             }
             Ok(Some(Retained::Busy)) => {
-                tracing::info!("long queries keep the archive from forgetting: tried again later");
+                tracing::debug!("long queries keep the archive from forgetting: tried again later");
             }
             Err(error) if self.failures == 1 => {
                 tracing::debug!("the archive could not forget what is old: {error:#}")

@@ -62,7 +62,7 @@ impl Forgetting {
         match plan {
             Ok(mut seqs) => {
                 if !seqs.is_empty() {
-                    tracing::info!("forgetting {} superseded entries", seqs.len());
+                    tracing::debug!("forgetting {} superseded entries", seqs.len());
                 }
                 seqs.reverse();
                 self.todo = seqs;

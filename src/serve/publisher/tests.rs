@@ -13,10 +13,10 @@ fn publisher(dir: &TempDir, state: &Arc<State>) -> Publisher {
     Publisher { history: Weak::new(), folder, network: NETWORK, state: Arc::clone(state) }
 }
 
-fn matter(timestamp: u32) -> Matter {
+fn due(timestamp: u32) -> Due {
     let mut view = chain_of(10);
     view.epoch.timestamp = timestamp;
-    alone(view)
+    Due { matter: alone(view), viewed_in: Duration::ZERO }
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn a_run_that_was_abandoned_publishes_nothing_over_the_next_ones_epochs() {
     for (publisher, timestamp, served) in
         [(&abandoned, now_s - 60, now_s - 60), (&next, now_s - 20, now_s - 20), (&abandoned, now_s - 50, now_s - 20)]
     {
-        publisher.publish(&matter(timestamp)).expect("no trouble");
+        publisher.publish(&due(timestamp)).expect("no trouble");
         assert_eq!(state.published(), served);
         assert_eq!(next.folder.load(now_s).map(|snapshot| snapshot.epoch.timestamp), Some(served));
     }

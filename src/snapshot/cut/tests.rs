@@ -20,7 +20,7 @@ fn bad(mut view: View, channels: &[usize]) -> (View, Vec<ShortChannelId>) {
 
 #[test]
 fn a_good_view_is_told_whole_at_its_own_time() {
-    let Cut { snapshot, left_out } = cut(chain_of(10)).expect("a snapshot");
+    let Cut { snapshot, left_out, .. } = cut(chain_of(10)).expect("a snapshot");
     assert!(left_out.is_empty());
     assert_eq!(snapshot.counts, Counts { channels: 9, nodes: 10, directions: 18 });
     for bytes in [&snapshot.full.v1, &snapshot.full.v2, &snapshot.returning.v1, &snapshot.returning.v2] {
@@ -36,7 +36,7 @@ fn an_empty_view_is_a_snapshot() {
 #[test]
 fn bad_channels_are_left_out_and_their_lone_nodes_with_them() {
     let (bad, scids) = bad(chain_of(150), &[0, 148]);
-    let Cut { snapshot, left_out } = cut(bad.clone()).expect("a snapshot");
+    let Cut { snapshot, left_out, .. } = cut(bad.clone()).expect("a snapshot");
     assert_eq!(left_out.channels.into_iter().collect::<Vec<_>>(), scids);
     assert_eq!(snapshot.counts, Counts { channels: 147, nodes: 148, directions: 294 });
     let mut good = bad;
@@ -57,7 +57,7 @@ fn a_channel_for_which_the_client_refuses_all_is_left_out() {
     view.channels[7].nodes = [3, 3];
     view.channels[90].nodes = [4, 4];
     let scids = [7, 90].map(|n: usize| view.channels[n].scid);
-    let Cut { snapshot, left_out } = cut(view).expect("a snapshot");
+    let Cut { snapshot, left_out, .. } = cut(view).expect("a snapshot");
     assert_eq!((snapshot.counts.channels, left_out.channels), (247, scids.into()));
 }
 

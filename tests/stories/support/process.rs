@@ -65,8 +65,14 @@ pub struct Process {
 impl Process {
     /// Runs it with these arguments, and listens to all that it says.
     pub fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        let mut child =
-            command().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+        Self::start_with(|command| command.args(arguments))
+    }
+
+    /// The same with an environment, too.
+    pub fn start_with(set_up: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let mut command = command();
+        let command = set_up(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("started");
         let said = Arc::<Mutex<String>>::default();
         listen(child.stdout.take().expect("piped"), Arc::clone(&said));
         listen(child.stderr.take().expect("piped"), Arc::clone(&said));

@@ -48,6 +48,16 @@ fn knowing(network: &Network) -> Checker {
     checker
 }
 
+/// Every message is accounted for, by reason and by kind.
+fn assert_adds_up(tally: &Tally) {
+    assert_eq!(tally.accepted + tally.refused.values().sum::<u64>(), tally.received, "{tally:?}");
+    assert_eq!(tally.by_kind.iter().map(|ends| ends.accepted).sum::<u64>(), tally.accepted, "{tally:?}");
+    for reason in Refusal::ALL {
+        let of_all = tally.by_kind.iter().map(|ends| ends.refused[reason as usize]).sum::<u64>();
+        assert_eq!(of_all, tally.refused_for(reason), "{reason:?}: {tally:?}");
+    }
+}
+
 fn check_one(checker: &mut Checker, now: UnixMs, message: Bytes) -> Result<(), Refusal> {
     let before = checker.tally().clone();
     let outcome = checker.check(now, heard([message]));
