@@ -23,6 +23,7 @@ pub use path::{Ask, Route, route};
 pub use server::{bind, serve};
 pub use status::{
     ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
+    UploadStatus,
 };
 
 /// What the answers are made from. Cheap to clone.

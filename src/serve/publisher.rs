@@ -94,7 +94,9 @@ impl Publisher {
             "published: made and checked in {checked:.0?}, written in {:.0?}",
             started.elapsed() - checked
         );
+        let uploaded = snapshot.clone();
         desk.serve(Served::new(snapshot, matter.since.clone(), self.history.clone()));
+        self.state.hand_out(&self.folder, &uploaded);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -14,10 +14,12 @@ use crate::gossip::collector::{self, Collector};
 use crate::gossip::{Clock, PeerAddress, PeerState, UnixMs};
 use crate::http::{
     ArchiveStatus, EpochStatus, JournalStatus, MessageCounts, PeerStatus, ProofStatus, Status, StatusSource,
+    UploadStatus,
 };
 use crate::journal::link::{Health, Role};
 use crate::journal::{Epoch, Seq, writer};
-use crate::snapshot::{Blocked, Circumstances, Decision, Desk, Interval};
+use crate::snapshot::{Blocked, Circumstances, Decision, Desk, Folder, Interval, Snapshot};
+use crate::uploads::{Newest, Parcel, Upload};
 
 mod problem;
 
@@ -37,6 +39,9 @@ pub(super) struct State {
     last_epoch: AtomicU32,
     storage_full: Arc<AtomicBool>,
     left_out: AtomicU64,
+    /// What there is to upload, where anything is uploaded.
+    newest: watch::Sender<Option<Arc<Parcel>>>,
+    uploads: OnceLock<Vec<Upload>>,
     told: Mutex<Told>,
 }
 
@@ -64,6 +69,8 @@ impl State {
             last_epoch: AtomicU32::new(0),
             storage_full: Arc::default(),
             left_out: AtomicU64::new(0),
+            newest: watch::Sender::new(None),
+            uploads: OnceLock::new(),
             told: Mutex::default(),
         }
     }
@@ -148,6 +155,27 @@ impl State {
         }
     }
 
+    /// What there is to upload, as it changes.
+    pub fn newest(&self) -> Newest {
+        self.newest.subscribe()
+    }
+
+    /// At the start.
+    pub fn uploads_are(&self, uploads: Vec<Upload>) {
+        let _ = self.uploads.set(uploads); // there is one start
+    }
+
+    /// A snapshot is served, and goes wherever snapshots are uploaded to.
+    pub fn hand_out(&self, folder: &Folder, snapshot: &Snapshot) {
+        if self.newest.receiver_count() == 0 {
+            return;
+        }
+        match Parcel::new(folder, snapshot.clone()) {
+            Ok(parcel) => drop(self.newest.send_replace(Some(Arc::new(parcel)))),
+            Err(error) => tracing::error!("epoch {} is not uploaded: {error:#}", snapshot.epoch.timestamp),
+        }
+    }
+
     /// How the last publication ended: the error, or none.
     pub fn publication_was(&self, error: Option<String>) {
         self.told().publication = error;
@@ -176,6 +204,17 @@ impl State {
 
     pub(super) fn peer_rows(&self) -> Vec<(PeerAddress, PeerState)> {
         self.collector.load().as_ref().map(|collector| collector.peers()).unwrap_or_default()
+    }
+
+    fn uploads(&self, now: UnixMs) -> Vec<UploadStatus> {
+        let served = self.published();
+        let row = |upload: &Upload| {
+            let (to, progress) = (upload.to.clone(), upload.progress());
+            let lags = served != 0 && progress.epoch != Some(served);
+            let lag_seconds = if lags { u64::from(now.secs().saturating_sub(served)) } else { 0 };
+            UploadStatus { to, epoch: progress.epoch, lag_seconds, trouble: progress.trouble }
+        };
+        self.uploads.get().into_iter().flatten().map(row).collect()
     }
 
     fn peers(&self) -> Vec<PeerStatus> {
@@ -226,6 +265,7 @@ impl StatusSource for State {
                 dropped: collector.dropped,
                 waiting: collector.waiting_messages as u64,
             },
+            uploads: self.uploads(now),
         }
     }
 }

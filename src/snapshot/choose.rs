@@ -36,6 +36,13 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// The first of these times after `timestamp`.
+    pub fn after(self, timestamp: u32) -> Option<u32> {
+        let interval = self.interval.secs();
+        let past = (timestamp % interval + interval - self.offset_s % interval) % interval;
+        timestamp.checked_add(interval - past)
+    }
+
     /// Whether `timestamp` is one of the next two times after `epoch`: what another replica, which is further, has
     /// given out.
     fn is_just_ahead(self, timestamp: u32, epoch: u32) -> bool {

@@ -198,6 +198,14 @@ impl Desk {
         self.latest.load()
     }
 
+    /// When the served epoch is followed by the next one: the first cut after it, in unix seconds; nothing where that
+    /// is not known, or overdue at `now_s`.
+    pub fn next_cut(&self, now_s: u32) -> Option<u32> {
+        let grid = self.grid.load().as_deref().copied()?;
+        let next = grid.after(self.latest.load().as_ref()?.snapshot.epoch.timestamp);
+        next.filter(|next| *next > now_s)
+    }
+
     /// Whether there is a snapshot.
     pub fn is_ready(&self) -> bool {
         self.latest.load().is_some()

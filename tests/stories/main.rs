@@ -26,3 +26,4 @@ mod recording;
 mod replaying;
 mod restarts;
 mod support;
+mod uploads;

@@ -3,6 +3,7 @@
 
 pub mod archive;
 mod process;
+pub mod receivers;
 mod running;
 mod wallet;
 mod world;
