@@ -10,6 +10,7 @@ mod closings;
 mod collecting;
 mod completeness;
 mod deltas;
+mod deploying;
 mod goldens;
 mod gossmap;
 mod hostility;

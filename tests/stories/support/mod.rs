@@ -2,6 +2,7 @@
 //! [`Process`], and a [`Wallet`] that judges what is served.
 
 pub mod archive;
+pub mod nginx;
 mod process;
 pub mod receivers;
 mod running;

@@ -1,0 +1,467 @@
+//! The files in `deploy/`: what they name exists, the programs that read them find nothing wrong, and nginx with ours gives
+//! wallets what rgsd would.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use rgsd::config::KEYS;
+use rgsd::snapshot::Version;
+use serde_json::Value;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::support::nginx::Nginx;
+use crate::support::{Running, Wallet, World, eventually_told, rgsd, story};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn deploy(file: &str) -> PathBuf {
+    root().join("deploy").join(file)
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(deploy(file)).expect("a file of deploy/")
+}
+
+/// Runs a program; both of its outputs.
+fn run(command: &mut Command, remedy: &str) -> (Output, String) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; {remedy}"));
+    let said = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
+    (output, said)
+}
+
+/// Runs a program that must find nothing wrong.
+fn content(command: &mut Command, remedy: &str) -> String {
+    let (output, said) = run(command, remedy);
+    assert!(output.status.success(), "{command:?}: {said}");
+    said
+}
+
+const TOOLS: &str = "`make tools` installs it";
+
+#[test]
+fn every_setting_that_a_file_names_is_one() {
+    let variables: BTreeSet<String> = KEYS.iter().map(|key| key.variable()).collect();
+    // The file itself, and the image's name in examples.
+    let others = ["RGSD_CONFIG", "RGSD_REPOSITORY", "RGSD_REVISION"];
+    let flags: BTreeSet<String> = KEYS.iter().map(|key| format!("--{}", key.flag())).collect();
+    let files = fs::read_dir(root().join("deploy")).expect("deploy/").flatten().map(|entry| entry.path());
+    for path in files.chain([root().join("docs/replicas.md"), root().join("docs/cdn.md")]) {
+        let text = fs::read_to_string(&path).expect("a text");
+        let words = |letter: fn(char) -> bool| text.split(move |c| !letter(c));
+        for word in words(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+            let ours = word.strip_prefix("RGSD_").is_some_and(|rest| !rest.is_empty()) && !others.contains(&word);
+            assert!(!ours || variables.contains(word), "{}: there is no {word}", path.display());
+        }
+        for line in text.lines().filter(|line| line.contains("rgsd serve --")) {
+            let given = line.split_whitespace().filter(|word| word.starts_with("--"));
+            for flag in given.map(|word| word.split('=').next().unwrap_or(word).trim_matches('`')) {
+                assert!(flags.contains(flag) || flag == "--help", "{}: there is no {flag}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_image_is_built_of_what_is_there() {
+    let file = read("Dockerfile");
+    let hadolint = root().join("target/deploy/bin/hadolint");
+    content(Command::new(&hadolint).arg(deploy("Dockerfile")), TOOLS);
+    for image in file.lines().filter_map(|line| line.strip_prefix("FROM ")) {
+        let image = image.split(' ').next().unwrap_or(image);
+        assert!(image.split_once(':').is_some_and(|(_, tag)| tag != "latest"), "{image} is not pinned");
+    }
+
+    // The stand-ins for our own code are all that cargo wants.
+    let build = tempfile::tempdir().expect("a folder");
+    fs::create_dir(build.path().join("wallets")).expect("a folder");
+    for manifest in ["Cargo.toml", "Cargo.lock", "wallets/Cargo.toml"] {
+        fs::copy(root().join(manifest), build.path().join(manifest)).expect("copied");
+    }
+    let (_, script) = file.split_once("\nRUN ").expect("a first step");
+    let (script, _) = script.split_once("\n\n").expect("an end of it");
+    let script = script.replace("\\\n", " ");
+    let looked = "cargo metadata --locked --offline --no-deps --format-version 1 >metadata.json";
+    let script = script.replace("cargo build --release --locked", looked);
+    assert!(script.contains(looked), "{script}");
+    content(Command::new("sh").arg("-ec").arg(script).current_dir(build.path()), "it is a shell");
+    assert!(fs::metadata(build.path().join("metadata.json")).expect("made").len() > 1000);
+
+    // The image's sources are let through to the builder.
+    let let_through = fs::read_to_string(root().join(".dockerignore")).expect("a file");
+    for source in file.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.starts_with("--")) {
+        for source in source.split(' ').rev().skip(1) {
+            assert!(let_through.lines().any(|line| line == format!("!{source}")), "{source} is ignored");
+            assert!(root().join(source).exists(), "{source}");
+        }
+    }
+}
+
+#[test]
+fn systemd_takes_the_unit_and_finds_it_safe() {
+    const REMEDY: &str = "systemd-analyze is Debian's package systemd";
+    let unit = read("rgsd.service");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("rgsd.service");
+    // With what is commented out as an example, too.
+    for examples in [false, true] {
+        let mut text = unit.replace("/usr/local/bin/rgsd", env!("CARGO_BIN_EXE_rgsd"));
+        if examples {
+            text =
+                text.replace("\n#LoadCredential=", "\nLoadCredential=").replace("\n#Environment=", "\nEnvironment=");
+            assert!(text.contains("\nLoadCredential="));
+        }
+        fs::write(&file, text).expect("written");
+        let said = content(Command::new("systemd-analyze").arg("verify").arg(&file), REMEDY);
+        assert!(!said.contains("rgsd.service"), "{said}");
+    }
+    // In tenths: below 2.0 is as good as it gets for who talks to the network.
+    let security = ["security", "--offline=true", "--threshold=20", "--no-pager"];
+    content(Command::new("systemd-analyze").args(security).arg(&file), REMEDY);
+}
+
+#[test]
+fn caddy_and_fly_read_their_files() {
+    let caddy = ["validate", "--adapter", "caddyfile", "--config"];
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = content(
+        Command::new("caddy").args(caddy).arg(deploy("Caddyfile")).env("HOME", folder.path()),
+        "make tools installs it (Debian's caddy)",
+    );
+    assert!(said.contains("Valid configuration") && !said.contains("\"warn\""), "{said}");
+
+    let fly: toml::Table = read("fly.toml").parse().expect("TOML");
+    let mounts = fly["mounts"].as_array().expect("mounts");
+    assert!(read("Dockerfile").contains(&format!("VOLUME {}", mounts[0]["destination"].as_str().expect("a path"))));
+    assert_eq!(fly["http_service"]["internal_port"], fly["metrics"]["port"]);
+    assert!(read("Dockerfile").contains(&format!("EXPOSE {}", fly["metrics"]["port"])));
+}
+
+fn compose() -> Value {
+    let script = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
+    let mut python = Command::new(root().join("target/deploy/bin/python3"));
+    let python = python.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut python = python.unwrap_or_else(|error| panic!("target/deploy: {error}; {TOOLS}"));
+    let mut input = python.stdin.take().expect("piped");
+    input.write_all(read("compose.yaml").as_bytes()).expect("written");
+    drop(input);
+    let output = python.wait_with_output().expect("it ends");
+    serde_json::from_slice(&output.stdout).expect("YAML")
+}
+
+fn names(value: &Value) -> BTreeSet<&str> {
+    value.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn the_compose_file_hangs_together() {
+    let compose = compose();
+    let services = compose["services"].as_object().expect("services");
+    for (name, service) in services {
+        let image = service["image"].as_str().expect("an image");
+        assert!(image.split_once(':').is_some_and(|(_, tag)| tag != "latest"), "{name}: {image} is not pinned");
+        assert_eq!(service["ports"].is_null(), name != "rgsd", "{name}: only rgsd is published");
+        assert_eq!(service["security_opt"][0], "no-new-privileges:true", "{name}");
+        for network in service["networks"].as_array().into_iter().flatten() {
+            assert!(names(&compose["networks"]).contains(network.as_str().expect("a name")), "{name}: {network}");
+        }
+        for volume in service["volumes"].as_array().into_iter().flatten() {
+            let (volume, _) = volume.as_str().and_then(|volume| volume.split_once(':')).expect("a volume");
+            assert!(names(&compose["volumes"]).contains(volume), "{name}: {volume}");
+        }
+        for (other, how) in service["depends_on"].as_object().into_iter().flatten() {
+            let once = services[other]["restart"] == "no";
+            let wanted = if once { "service_completed_successfully" } else { "service_healthy" };
+            assert_eq!(how["condition"], wanted, "{name}: {other}");
+        }
+        if service["restart"] != "no" {
+            assert!(service["healthcheck"]["test"].is_array(), "{name} is not looked after");
+            assert!(service["deploy"]["resources"]["limits"]["memory"].is_string(), "{name} has no limit");
+        }
+    }
+    // What rgsd is told is a configuration.
+    let mut arguments = vec!["config".to_owned()];
+    for (variable, value) in services["rgsd"]["environment"].as_object().expect("variables") {
+        let flag = variable.strip_prefix("RGSD_").expect("ours").to_lowercase().replace('_', "-");
+        arguments.push(format!("--{flag}={}", value.as_str().expect("a text")));
+    }
+    let run = rgsd(arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.contains("sslmode=verify-full"), "{}", run.stdout);
+
+    // Where docker is there with its plugin, it may judge, too.
+    let plugin = Command::new("docker").args(["compose", "version"]).output();
+    if plugin.is_ok_and(|output| output.status.success()) {
+        content(
+            Command::new("docker").args(["compose", "-f"]).arg(deploy("compose.yaml")).args(["config", "-q"]),
+            "",
+        );
+    }
+}
+
+#[test]
+fn the_first_start_makes_a_certificate_for_the_database() {
+    let compose = compose();
+    let script = compose["services"]["secrets"]["command"][0].as_str().expect("a script").replace("$$", "$");
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| folder.path().join(name);
+    for name in ["postgres", "rgsd"] {
+        fs::create_dir(place(name)).expect("a folder");
+    }
+    let script = script.replace(" /postgres", &format!(" {}", place("postgres").display()));
+    let script = script.replace(" /rgsd", &format!(" {}", place("rgsd").display()));
+    // Only in the container there are these users.
+    let script: String =
+        script.lines().filter(|line| !line.contains("chown")).flat_map(|line| [line, "\n"]).collect();
+    let start = || content(Command::new("sh").arg("-euc").arg(&script), "it is a shell");
+    start();
+    let (ca, password) = (place("rgsd/ca.crt"), fs::read(place("rgsd/password")).expect("a password"));
+    let verify = ["verify", "-purpose", "sslserver", "-verify_hostname", "postgres", "-CAfile"];
+    content(Command::new("openssl").args(verify).arg(&ca).arg(place("postgres/server.crt")), TOOLS);
+    assert_eq!(fs::read(place("postgres/password")).expect("the same"), password);
+    assert_eq!(password.len(), 65);
+    let key = fs::metadata(place("postgres/server.key")).expect("a key");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777, 0o600);
+    start();
+    assert_eq!(fs::read(place("rgsd/password")).expect("a password"), password, "made once");
+}
+
+#[test]
+fn a_cdns_function_knows_every_shape() {
+    let function = read("cloudfront-function.js");
+    let shapes: [(&str, &str); 11] = [
+        ("/snapshot/N", "/snapshot/"),
+        ("/bitcoin/snapshot/N", "/snapshot/"),
+        ("/snapshot/0/N", "/snapshot/"),
+        ("/v1/rgs/snapshot/N", "/snapshot/"),
+        ("/N.bin", "/snapshot/"),
+        ("/snapshot//N", "/snapshot/"),
+        ("/snapshot/v2/N", "/v2/snapshot/"),
+        ("/v2/snapshot/N", "/v2/snapshot/"),
+        ("/signet/v2/snapshot/N", "/v2/snapshot/"),
+        ("/signet/snapshot/v2//N", "/v2/snapshot/"),
+        ("/v2/N.bin", "/v2/snapshot/"),
+    ];
+    let mut expected: Vec<(String, String)> = Vec::new();
+    for (shape, folder) in shapes {
+        for (number, file) in [("0", "0"), ("1770000000", "returning"), ("10", "returning")] {
+            expected.push((shape.replace('N', number), format!("{folder}{file}")));
+        }
+    }
+    for other in ["/epoch.json", "/", "/snapshot/x", "/snapshot/returning", "/mainnet/snapshot/5"] {
+        expected.push((other.to_owned(), other.to_owned()));
+    }
+    let paths: Vec<&str> = expected.iter().map(|(path, _)| path.as_str()).collect();
+    let paths = serde_json::to_string(&paths).expect("JSON");
+    let ask = format!("{paths}.map(uri => handler({{ request: {{ uri }} }}).uri)");
+    let script = format!("{function}\nconsole.log(JSON.stringify({ask}));");
+    let said = content(Command::new("node").arg("-e").arg(script), "`make tools` installs it (Debian's nodejs)");
+    let said: Vec<String> = serde_json::from_str(&said).expect("JSON");
+    for ((path, file), said) in expected.iter().zip(said) {
+        assert_eq!(*file, said, "{path}");
+    }
+}
+
+#[test]
+fn nginx_gives_wallets_what_rgsd_gives() {
+    story(async {
+        let world = World::new(60).await;
+        let store = world.store();
+        let peer = world.peer(0, &store).await;
+        let service = Running::start(&world, world.config([&peer])).await;
+        service.ready_after(store.len() as u64).await;
+        let upstream = service.url("").replace("http://", "");
+        let elsewhere = ("allow 127.0.0.1;", "allow 192.0.2.1;".to_owned());
+        let nginx = Nginx::start("nginx.conf", &[("127.0.0.1:3000", upstream), elsewhere]).await;
+
+        let last_sync = service.status().epoch.expect("an epoch").timestamp;
+        for path in ["/snapshot/0", "/snapshot/v2/0", "/v2/snapshot/7", "/snapshot/v2//0", "/0.bin"] {
+            let (through, direct) = (nginx.get(path).await, service.get(path).await);
+            assert_eq!((through.status(), direct.status()), (direct.status(), 200.try_into().expect("a status")));
+            for header in ["content-length", "content-type", "access-control-allow-origin", "etag", "cache-control"] {
+                assert_eq!(through.headers().get(header), direct.headers().get(header), "{path}: {header}");
+            }
+            assert_eq!(through.bytes().await.expect("a body"), direct.bytes().await.expect("a body"), "{path}");
+        }
+        let bytes = nginx.get("/v2/snapshot/0").await.bytes().await.expect("a body");
+        Wallet::read(&bytes, Version::V2).assert_knows(&world.truth());
+        let nothing = nginx.get(&format!("/snapshot/{last_sync}")).await.bytes().await.expect("a body");
+        assert!(nothing.len() < 100, "the epoch that is served");
+        for (path, status) in [("/snapshot/x", 400), ("/healthz", 200), ("/readyz", 200)] {
+            assert_eq!(nginx.get(path).await.status(), status, "{path}");
+        }
+        for path in ["/", "/status.json", "/metrics"] {
+            assert_eq!(nginx.get(path).await.status(), 403, "{path} is not public");
+        }
+        service.stop().await;
+    });
+}
+
+/// Who answers as rgsd does, and counts.
+async fn origin(asked: Arc<AtomicUsize>) -> (u16, AbortOnDropHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let asked = Arc::clone(&asked);
+            let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
+                asked.fetch_add(1, Ordering::SeqCst);
+                let encoding = request.headers().get("accept-encoding").cloned();
+                async move {
+                    let answer = Response::builder().header("vary", "Accept-Encoding").header("etag", "\"1-zstd\"");
+                    let answer = answer.header("cache-control", "public, max-age=1, stale-if-error=3600");
+                    let answer = encoding.iter().fold(answer, |answer, word| answer.header("content-encoding", word));
+                    answer.body(format!("{encoding:?}"))
+                }
+            });
+            // One request a connection, so that who is gone is gone.
+            tokio::spawn(http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    (port, AbortOnDropHandle::new(serving))
+}
+
+#[test]
+fn nginx_keeps_what_rgsd_lets_it_keep() {
+    story(async {
+        let asked = Arc::<AtomicUsize>::default();
+        let (port, origin) = origin(Arc::clone(&asked)).await;
+        let nginx = Nginx::start("nginx.conf", &[("127.0.0.1:3000", format!("127.0.0.1:{port}"))]).await;
+        let cache = |answer: &reqwest::Response| answer.headers()["x-cache"].to_str().expect("text").to_owned();
+
+        // One copy of each encoding, in whatever words it is asked for; it is passed on as it is.
+        for (words, kept, asked_by_then) in [
+            ("zstd", "zstd", 1),
+            ("gzip, deflate, br, zstd", "zstd", 1),
+            ("gzip;q=1.0, zstd;q=0", "gzip", 2),
+            ("gzip", "gzip", 2),
+            ("identity", "", 3),
+        ] {
+            let answer = nginx.get_with("/v2/snapshot/0", &[("accept-encoding", words)]).await;
+            let encoding = answer.headers().get("content-encoding").map_or("", |word| word.to_str().expect("text"));
+            assert_eq!(encoding, kept, "{words}");
+            assert_eq!(answer.headers()["etag"], "\"1-zstd\"");
+            assert!(asked.load(Ordering::SeqCst) >= asked_by_then, "{words}");
+        }
+        let not_modified = [("if-none-match", "\"1-zstd\""), ("accept-encoding", "zstd")];
+        let fresh = async || nginx.get_with("/v2/snapshot/0", &not_modified).await.status() == 304;
+        eventually_told("a copy that a wallet has is not sent again", String::new, fresh).await;
+        let hit = async || cache(&nginx.get("/v2/snapshot/0?x=1").await) == "HIT";
+        eventually_told("it is kept, whatever the query", String::new, hit).await;
+
+        // Where rgsd is away, the copy serves on.
+        drop(origin);
+        let stale = async || {
+            let answer = nginx.get("/v2/snapshot/0").await;
+            assert_eq!(answer.status(), 200);
+            cache(&answer) == "STALE"
+        };
+        eventually_told("the copy outlives rgsd", String::new, stale).await;
+        assert_eq!(nginx.get("/v2/snapshot/1").await.status(), 502, "there is no copy");
+    });
+}
+
+#[test]
+fn nginx_alone_serves_the_published_files() {
+    story(async {
+        let mut world = World::new(60).await;
+        let store = world.store();
+        let peer = world.peer(0, &store).await;
+        let published = world.data_dir().join("snapshots/current");
+        let place = ("/var/lib/rgsd/snapshots/current", published.display().to_string());
+        let nginx = Nginx::start("nginx-static.conf", &[place]).await;
+        let early = nginx.get("/snapshot/0").await;
+        assert_eq!((early.status().as_u16(), early.headers()["retry-after"].to_str().ok()), (503, Some("10")));
+
+        let service = Running::start(&world, world.config([&peer])).await;
+        service.ready_after(store.len() as u64).await;
+        let truth = world.truth();
+        let shapes = |v1: bool| match v1 {
+            true => ["/snapshot/{}", "/regtest/snapshot/{}", "/snapshot/0/{}", "/v1/rgs/snapshot/{}", "/{}.bin"],
+            false => [
+                "/snapshot/v2/{}",
+                "/v2/snapshot//{}",
+                "/regtest/v2/snapshot/{}",
+                "/regtest/snapshot/v2/{}",
+                "/v2/{}.bin",
+            ],
+        };
+        for (version, name) in [(Version::V1, "snapshot"), (Version::V2, "v2/snapshot")] {
+            for (shape, number, file) in shapes(version == Version::V1).iter().flat_map(|shape| {
+                [(shape, "0", "0"), (shape, "1770000000", "returning"), (shape, "9".repeat(30).leak(), "returning")]
+            }) {
+                let path = shape.replace("{}", number);
+                let answer = nginx.get(&path).await;
+                assert_eq!(answer.status(), 200, "{path}");
+                assert_eq!(answer.headers()["content-type"], "application/octet-stream");
+                assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+                assert!(
+                    answer.headers()["cache-control"].to_str().is_ok_and(|value| value.contains("stale-if-error"))
+                );
+                let etag = answer.headers()["etag"].clone();
+                let bytes = answer.bytes().await.expect("a body");
+                assert_eq!(bytes, fs::read(published.join(name).join(file)).expect("a file"), "{path}");
+                Wallet::read(&bytes, version).assert_knows(&truth);
+                let again = nginx.get_with(&path, &[("if-none-match", etag.to_str().expect("text"))]).await;
+                assert_eq!(again.status(), 304, "{path}");
+            }
+        }
+        for path in ["/", "/status.json", "/snapshot/x", "/../../journal.sqlite", "/mainnet/snapshot/0", "/snapshot/"]
+        {
+            assert_eq!(nginx.get(path).await.status(), 404, "{path}");
+        }
+        let manifest: Value =
+            serde_json::from_slice(&nginx.get("/epoch.json").await.bytes().await.expect("a body")).expect("JSON");
+        let epoch = service.status().epoch.expect("an epoch").timestamp;
+        assert_eq!(manifest["timestamp"], epoch);
+
+        let channel = world.a_routable_channel();
+        service.hears(&store, world.change_fee(channel, rgsd::gossip::Direction::OneToTwo)).await;
+        service.next_epoch().await;
+        let bytes = nginx.get("/v2/snapshot/0").await.bytes().await.expect("a body");
+        Wallet::read(&bytes, Version::V2).assert_knows(&world.truth());
+        service.stop().await;
+    });
+}
+
+#[test]
+fn health_asks_the_service() {
+    story(async {
+        let world = World::new(60).await;
+        let store = world.store();
+        let peer = world.peer(0, &store).await;
+        let service = Running::start(&world, world.config([&peer])).await;
+        let listen = service.url("").replace("http://127.0.0.1", "--listen=0.0.0.0");
+        let health = |listen: &str, ready: &[&str]| {
+            let arguments =
+                [&["health", "--network=regtest", "--replica", "--database-url=postgres://h/d", listen], ready];
+            let arguments: Vec<String> = arguments.concat().into_iter().map(str::to_owned).collect();
+            async { tokio::task::spawn_blocking(|| rgsd(arguments)).await.expect("it ends") }
+        };
+        assert_eq!(health(&listen, &[]).await.code, Some(0));
+        let early = health(&listen, &["--ready"]).await;
+        assert_eq!(early.code, Some(1));
+        assert!(early.stderr.starts_with("rgsd: not ready") && early.stderr.lines().count() == 1, "{}", early.stderr);
+        service.ready_after(store.len() as u64).await;
+        assert_eq!(health(&listen, &["--ready"]).await.code, Some(0));
+        service.stop().await;
+        let gone = health(&listen, &[]).await;
+        assert_eq!(gone.code, Some(1));
+        assert!(gone.stderr.contains("cannot be asked") && gone.stderr.lines().count() == 1, "{}", gone.stderr);
+
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let hangs = health(&format!("--listen={}", silent.local_addr().expect("an address")), &[]).await;
+        assert!(hangs.stderr.contains("does not answer within 2 s"), "{}", hangs.stderr);
+    });
+}
