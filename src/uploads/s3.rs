@@ -28,6 +28,9 @@ use crate::text::Secret;
 const FRESH_FOR_MOST_S: u32 = 300;
 /// Where the next cut is not known, or overdue.
 const FRESH_FOR_LEAST_S: u32 = 10;
+/// The manifest, and how large it may be: what was left out is named there.
+const EPOCH: &str = "epoch.json";
+const MOST_MANIFEST_BYTES: u64 = 1 << 20;
 /// The object that a check leaves for a moment.
 const PROBE: &str = ".rgsd-check";
 /// How long a check waits.
@@ -54,11 +57,13 @@ pub(super) struct Bucket {
     freshness: Freshness,
     /// Kept for as long as the secret stays what it is, for its connections and an instance's credentials.
     store: Option<(Option<Secret>, AmazonS3)>,
+    /// Whether it was looked once at what is there.
+    looked: bool,
 }
 
 impl Bucket {
     pub fn new(settings: S3, freshness: Freshness) -> Self {
-        Self { settings, freshness, store: None }
+        Self { settings, freshness, store: None, looked: false }
     }
 
     async fn store(&mut self) -> Result<&AmazonS3, Failure> {
@@ -81,6 +86,9 @@ impl Place for Bucket {
     async fn send(&mut self, parcel: &Arc<Parcel>, done: &mut usize) -> Result<(), Failure> {
         self.store().await?;
         let Some((_, store)) = &self.store else { return Ok(()) }; // it is there
+        if !std::mem::replace(&mut self.looked, true) && is_overtaken(store, &self.settings, parcel.epoch()).await {
+            *done = parcel.files.len();
+        }
         while let Some((path, bytes)) = parcel.files.get(*done) {
             let at = object(&self.settings, path).map_err(|error| Failure::mistake(format!("{error:#}")))?;
             let kind = if path.ends_with(".json") { "application/json" } else { "application/octet-stream" };
@@ -95,6 +103,28 @@ impl Place for Bucket {
         }
         Ok(())
     }
+}
+
+/// Whether somebody else has uploaded a newer epoch than this one, which may be from before a long stop. Who may not read
+/// does not know; nor is it asked later: an epoch that was cut since the start is the newest there is.
+async fn is_overtaken(store: &AmazonS3, settings: &S3, epoch: u32) -> bool {
+    let there = async {
+        let found = store.get(&object(settings, EPOCH).ok()?).await.ok()?;
+        let small = found.meta.size <= MOST_MANIFEST_BYTES;
+        let manifest = if small { found.bytes().await.ok()? } else { return None };
+        serde_json::from_slice::<Manifest>(&manifest).ok()
+    };
+    let newer = there.await.is_some_and(|there| there.timestamp > epoch);
+    if newer {
+        tracing::info!(epoch, "{} has a newer epoch already", name(settings));
+    }
+    newer
+}
+
+/// What matters here of `epoch.json`.
+#[derive(serde::Deserialize)]
+struct Manifest {
+    timestamp: u32,
 }
 
 /// `rgsd config --check`: puts a small object and removes it. Putting is all that uploads need; where removing is not

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use rgsd::snapshot::Version;
 use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::postgres::{self, Cluster, Options};
 use crate::support::nginx::Nginx;
 use crate::support::{Running, Wallet, World, eventually_told, rgsd, story};
 
@@ -231,9 +233,36 @@ fn the_first_start_makes_a_certificate_for_the_database() {
     assert_eq!(fs::read(place("postgres/password")).expect("the same"), password);
     assert_eq!(password.len(), 65);
     let key = fs::metadata(place("postgres/server.key")).expect("a key");
-    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777, 0o600);
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
     start();
     assert_eq!(fs::read(place("rgsd/password")).expect("a password"), password, "made once");
+
+    // A PostgreSQL that is started as the file says is one that rgsd connects to as the file says.
+    let postgres = compose["services"]["postgres"]["command"].as_array().expect("a command").iter();
+    let conf = postgres.filter_map(Value::as_str).filter_map(|word| word.split_once('='));
+    let conf = conf.filter(|(name, _)| *name != "hba_file").map(|(name, value)| {
+        format!("{name} = '{}'", value.replace("/run/postgres", &place("postgres").display().to_string()))
+    });
+    let hba = fs::read_to_string(place("postgres/pg_hba.conf")).expect("a file");
+    let hba = hba.lines().filter(|line| line.starts_with("host")).map(str::to_owned).collect();
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("ours");
+    let files = fs::read_dir(place("postgres")).expect("a folder").flatten().map(|entry| entry.path());
+    files.chain([place("postgres")]).for_each(|path| postgres::give_to_postgres(&path));
+    let cluster = Cluster::start(Options { tls: None, hba, conf: conf.collect() });
+    let database = cluster.database().name;
+    fs::write(place("rgsd/password"), postgres::PASSWORD).expect("written");
+    let url = compose["services"]["rgsd"]["environment"]["RGSD_DATABASE_URL"].as_str().expect("a URL");
+    let url = url.replace(":5432/rgsd", &format!(":{}/{database}", cluster.port()));
+    let url = url.replace("/run/rgsd/ca.crt", &ca.display().to_string()) + "&hostaddr=127.0.0.1";
+    let check = |url: &str| {
+        let password = format!("--database-password-file={}", place("rgsd/password").display());
+        let words = ["config", "--check", "--replica", "--listen=127.0.0.1:0", &password];
+        rgsd(words.map(str::to_owned).into_iter().chain([format!("--database-url={url}")])).stdout
+    };
+    let said = check(&url);
+    assert!(said.contains("ok      database.url") && said.contains("encrypted (sslmode=verify-full)"), "{said}");
+    let said = check(&url.replace("verify-full", "disable"));
+    assert!(said.contains("FAILED  database.url"), "{said}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rgsd::http::UploadStatus;
 use rgsd::snapshot::Version;
 use serde_json::Value;
 
-use crate::support::receivers::{Receiver, S3Server};
+use crate::support::receivers::{Receiver, S3Server, Seen};
 use crate::support::{Process, Running, Wallet, World, eventually_told, rgsd, status, story};
 
 /// Every file that is published, as it is named below `current` and in the bucket.
@@ -57,6 +57,10 @@ async fn up_to_date(service: &Running) {
     service.eventually("the served epoch is uploaded", holds).await;
 }
 
+fn puts(server: &S3Server) -> Vec<Seen> {
+    server.requests().into_iter().filter(|request| request.method == "PUT").collect()
+}
+
 fn assert_the_bucket_has_what_is_served(world: &World, server: &S3Server) {
     for file in FILES {
         let published = std::fs::read(current(world, file)).expect("published");
@@ -82,10 +86,9 @@ fn an_epoch_lands_in_the_bucket() {
             assert_eq!(bytes, service.fetch(version).await, "{file}");
             Wallet::read(&bytes, version).assert_knows(&world.truth());
         }
-        let put = server.requests();
+        let put = puts(&server);
         assert_eq!(put.len(), FILES.len());
         for (request, file) in put.iter().zip(FILES) {
-            assert_eq!(request.method, "PUT");
             assert_eq!(request.path, format!("/{}/rgs/test/{file}", S3Server::BUCKET), "the manifest is last");
             let json = file == "epoch.json";
             let kind = if json { "application/json" } else { "application/octet-stream" };
@@ -106,7 +109,19 @@ fn an_epoch_lands_in_the_bucket() {
 
         // A restart does not know what was uploaded before: the bucket gets what is served.
         std::fs::remove_file(server.object("rgs/test/epoch.json")).expect("it was there");
+        let service = Running::start(&world, config.clone()).await;
+        up_to_date(&service).await;
+        assert_the_bucket_has_what_is_served(&world, &server);
+        service.stop().await;
+
+        // But not where somebody else has uploaded a newer epoch meanwhile.
+        let newer = format!("{{\"timestamp\": {}}}", world.now_s() + 1);
+        std::fs::write(server.object("rgs/test/epoch.json"), newer).expect("written");
+        let before = puts(&server).len();
         let service = Running::start(&world, config).await;
+        up_to_date(&service).await;
+        assert_eq!(puts(&server).len(), before);
+        service.next_epoch().await;
         up_to_date(&service).await;
         assert_the_bucket_has_what_is_served(&world, &server);
         service.stop().await;
@@ -141,7 +156,7 @@ fn a_bucket_that_was_away_gets_the_newest_epoch() {
         server.start(port).await;
         up_to_date(&service).await;
         assert_the_bucket_has_what_is_served(&world, &server);
-        assert_eq!(server.requests().len(), FILES.len(), "only the newest epoch");
+        assert_eq!(puts(&server).len(), FILES.len(), "only the newest epoch");
         assert_eq!(service.status().problem, None);
         service.stop().await;
     });
@@ -164,7 +179,7 @@ fn a_wrong_secret_is_told_and_needs_no_restart() {
         };
         service.eventually("the mistake is told", told).await;
         assert!(!format!("{:?}", service.status()).contains(WRONG));
-        assert_eq!(server.requests().len(), 1, "nobody hammers with a wrong secret");
+        assert_eq!(puts(&server).len(), 1, "nobody hammers with a wrong secret");
 
         S3Server::secret_file(world.data_dir(), S3Server::SECRET);
         service.next_epoch().await;
