@@ -1,5 +1,5 @@
-//! Files out: each published snapshot on its way to where others serve it from, a bucket ([`s3`]) or a receiver of
-//! uploads ([`hook`]).
+//! Files out: each published snapshot on its way to where others serve it from, a bucket (`s3`) or a receiver of
+//! uploads (`hook`).
 //!
 //! Owns a task for each place. Promises that serving wallets never waits for any of them, that the newest epoch goes
 //! out as long as the place can be reached (one that was overtaken is skipped), and that no credential is ever told. Holds
