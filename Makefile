@@ -48,7 +48,7 @@ test: tools
 
 # The files in deploy/ alone, as `make test` has them checked: by the programs that read them, and by wallets behind nginx.
 deploy-check: tools
-	cargo test --locked --test stories deploying::
+	cargo test --locked --test stories -- deploying:: proxying::
 
 # The stories of outages and kills at full length, half an hour, and some seventy times as many random wallets, an hour:
 # `make test` runs them shortened.

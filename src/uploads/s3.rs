@@ -57,7 +57,7 @@ pub(super) struct Bucket {
     freshness: Freshness,
     /// Kept for as long as the secret stays what it is, for its connections and an instance's credentials.
     store: Option<(Option<Secret>, AmazonS3)>,
-    /// Whether it was looked once at what is there.
+    /// Whether this is up to date, or was since the start.
     looked: bool,
 }
 
@@ -66,7 +66,8 @@ impl Bucket {
         Self { settings, freshness, store: None, looked: false }
     }
 
-    async fn store(&mut self) -> Result<&AmazonS3, Failure> {
+    /// A handle on it.
+    async fn store(&mut self) -> Result<AmazonS3, Failure> {
         let failure = |error: anyhow::Error| Failure::mistake(format!("{error:#}"));
         let secret = secret(&self.settings).await.map_err(failure)?;
         let kept = self.store.take().filter(|(kept, _)| *kept == secret);
@@ -74,7 +75,7 @@ impl Bucket {
             Some((_, store)) => store,
             None => open(&self.settings, secret.as_ref(), ANSWER_WITHIN).map_err(failure)?,
         };
-        Ok(&self.store.insert((secret, store)).1)
+        Ok(self.store.insert((secret, store)).1.clone())
     }
 }
 
@@ -84,9 +85,8 @@ impl Place for Bucket {
     }
 
     async fn send(&mut self, parcel: &Arc<Parcel>, done: &mut usize) -> Result<(), Failure> {
-        self.store().await?;
-        let Some((_, store)) = &self.store else { return Ok(()) }; // it is there
-        if !std::mem::replace(&mut self.looked, true) && is_overtaken(store, &self.settings, parcel.epoch()).await {
+        let store = self.store().await?;
+        if !self.looked && is_overtaken(&store, &self.settings, parcel.epoch()).await {
             *done = parcel.files.len();
         }
         while let Some((path, bytes)) = parcel.files.get(*done) {
@@ -101,12 +101,13 @@ impl Place for Bucket {
             put.map_err(|error| failure(&self.settings, &error))?;
             *done += 1;
         }
+        self.looked = true;
         Ok(())
     }
 }
 
 /// Whether somebody else has uploaded a newer epoch than this one, which may be from before a long stop. Who may not read
-/// does not know; nor is it asked later: an epoch that was cut since the start is the newest there is.
+/// does not know. It is not asked again once the bucket is up to date: a clock that was wrong once would stop all uploads.
 async fn is_overtaken(store: &AmazonS3, settings: &S3, epoch: u32) -> bool {
     let there = async {
         let found = store.get(&object(settings, EPOCH).ok()?).await.ok()?;

@@ -22,6 +22,7 @@ mod pairs;
 mod postgres;
 mod processes;
 mod proving;
+mod proxying;
 mod publishing;
 mod recording;
 mod replaying;

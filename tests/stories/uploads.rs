@@ -8,6 +8,7 @@ use rgsd::config::{Config, S3, Upload, UploadFormat, parse_endpoint};
 use rgsd::gossip::Direction;
 use rgsd::http::UploadStatus;
 use rgsd::snapshot::Version;
+use rgsd::uploads::check_hook;
 use serde_json::Value;
 
 use crate::support::receivers::{Receiver, S3Server, Seen};
@@ -291,9 +292,20 @@ fn a_receiver_may_want_the_bytes_as_they_are() {
         let world = World::new(60).await;
         let store = world.store();
         let peer = world.peer(0, &store).await;
+        let receiver = Receiver::start([405, 401, 302]).await;
+        let upload = upload(&world, &receiver.url, UploadFormat::Raw);
+        assert!(check_hook(&upload).await.expect("it answers").contains("HTTP 405"));
+        for why in ["refuses the key (HTTP 401)", "it has moved"] {
+            let found = check_hook(&upload).await.expect_err("a mistake").to_string();
+            assert!(found.contains(why) && !found.contains("hunter2"), "{found}");
+        }
+        assert!(
+            receiver.requests().iter().all(|seen| seen.method == "HEAD" && seen.header("x-api-key") == "hunter2")
+        );
+
         // After a failure, it goes on where it was.
         let receiver = Receiver::start([200, 502]).await;
-        let upload = upload(&world, &receiver.url, UploadFormat::Raw);
+        let upload = Upload { url: parse_endpoint(&receiver.url).expect("a URL"), ..upload };
         let service = Running::start(&world, Config { upload: Some(upload), ..world.config([&peer]) }).await;
         service.ready_after(store.len() as u64).await;
         up_to_date(&service).await;
