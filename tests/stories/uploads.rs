@@ -1,9 +1,12 @@
 //! Files out: published snapshots in a bucket and at a receiver of uploads, which may be away, refuse, or hang, while
 //! wallets are served as ever.
 
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
 use rgsd::config::{Config, S3, Upload, UploadFormat, parse_endpoint};
 use rgsd::gossip::Direction;
 use rgsd::http::UploadStatus;
@@ -11,8 +14,9 @@ use rgsd::snapshot::Version;
 use rgsd::uploads::check_hook;
 use serde_json::Value;
 
+use crate::postgres::{self, ServerCertificate};
 use crate::support::receivers::{Receiver, S3Server, Seen};
-use crate::support::{Process, Running, Wallet, World, eventually_told, rgsd, status, story};
+use crate::support::{Process, Running, Wallet, World, eventually_told, rgsd, rgsd_with, status, story};
 
 /// Every file that is published, as it is named below `current` and in the bucket.
 const FILES: [&str; 7] = [
@@ -341,4 +345,61 @@ fn a_receiver_that_hangs_holds_nobody_up() {
         service.stop().await;
         assert!(stopping.elapsed() < Duration::from_secs(5), "{:?}", stopping.elapsed());
     });
+}
+
+/// Answers every request over TLS with 200, as a server for 127.0.0.1 that the tests' authority has signed for.
+fn over_tls() -> u16 {
+    let (certificate, key) = postgres::certificates().server(ServerCertificate::Good);
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).expect("TLS");
+    acceptor.set_certificate_chain_file(certificate).expect("a certificate");
+    acceptor.set_private_key_file(key, SslFiletype::PEM).expect("a key");
+    let (acceptor, listener) = (acceptor.build(), TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // Who does not trust it goes away.
+            let Ok(mut stream) = acceptor.accept(stream) else { continue };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request");
+                head.extend(byte);
+            }
+            let head = String::from_utf8(head).expect("text").to_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a number"))];
+            stream.read_exact(&mut body).expect("a body");
+            let answer = "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).expect("written");
+            let _ = stream.shutdown();
+        }
+    });
+    port
+}
+
+#[test]
+fn places_are_reached_over_tls_that_is_verified() {
+    let (folder, port) = (tempfile::tempdir().expect("a folder"), over_tls());
+    let secret = S3Server::secret_file(folder.path(), S3Server::SECRET);
+    let check = |authority: Option<&Path>| {
+        let url = format!("https://127.0.0.1:{port}");
+        let arguments = [
+            "config --check --replica --listen=127.0.0.1:0 --database-url=postgres://127.0.0.1:9/d".to_owned(),
+            format!("--data-dir={} --upload-url={url}", folder.path().display()),
+            format!("--s3-bucket=wallets --s3-endpoint={url} --s3-access-key-id={}", S3Server::KEY_ID),
+            format!("--s3-secret-access-key-file={}", secret.display()),
+        ];
+        let run = rgsd_with(|command| {
+            authority.map(|file| command.env("SSL_CERT_FILE", file));
+            command.args(arguments.join(" ").split(' '))
+        });
+        let told = |what: &str| run.stdout.lines().find(|line| line.contains(what)).map(str::to_owned);
+        ["s3.bucket", "upload.url"].map(|what| told(what).unwrap_or_else(|| panic!("{}", run.stderr)))
+    };
+    for line in check(Some(&postgres::certificates().ca)) {
+        assert!(line.starts_with("ok "), "{line}");
+    }
+    for line in check(None) {
+        assert!(line.starts_with("FAILED ") && line.contains("certificate verify failed"), "{line}");
+    }
 }
