@@ -79,8 +79,8 @@ fn an_epoch_lands_in_the_bucket() {
         let mut world = World::new(60).await;
         let store = world.store();
         let peer = world.peer(0, &store).await;
-        let (server, port) = S3Server::started().await;
-        let config = Config { s3: Some(bucket(&world, port, S3Server::SECRET)), ..world.config([&peer]) };
+        let server = S3Server::started();
+        let config = Config { s3: Some(bucket(&world, server.port, S3Server::SECRET)), ..world.config([&peer]) };
         let service = Running::start(&world, config.clone()).await;
         service.ready_after(store.len() as u64).await;
         up_to_date(&service).await;
@@ -139,9 +139,8 @@ fn a_bucket_that_was_away_gets_the_newest_epoch() {
         let mut world = World::new(60).await;
         let store = world.store();
         let peer = world.peer(0, &store).await;
-        let (mut server, port) = S3Server::started().await;
-        drop(std::mem::replace(&mut server, S3Server::new())); // its port is known, and nobody is there
-        let config = Config { s3: Some(bucket(&world, port, S3Server::SECRET)), ..world.config([&peer]) };
+        let mut server = S3Server::new();
+        let config = Config { s3: Some(bucket(&world, server.port, S3Server::SECRET)), ..world.config([&peer]) };
         let service = Running::start(&world, config).await;
         service.ready_after(store.len() as u64).await;
         let told = |status: &rgsd::http::Status| {
@@ -158,7 +157,7 @@ fn a_bucket_that_was_away_gets_the_newest_epoch() {
             service.tells(&world.truth()).await;
         }
         assert!(first(&service.status()).trouble.is_some());
-        server.start(port).await;
+        server.start();
         up_to_date(&service).await;
         assert_the_bucket_has_what_is_served(&world, &server);
         assert_eq!(puts(&server).len(), FILES.len(), "only the newest epoch");
@@ -174,8 +173,8 @@ fn a_wrong_secret_is_told_and_needs_no_restart() {
         let world = World::new(60).await;
         let store = world.store();
         let peer = world.peer(0, &store).await;
-        let (server, port) = S3Server::started().await;
-        let config = Config { s3: Some(bucket(&world, port, WRONG)), ..world.config([&peer]) };
+        let server = S3Server::started();
+        let config = Config { s3: Some(bucket(&world, server.port, WRONG)), ..world.config([&peer]) };
         let service = Running::start(&world, config).await;
         service.ready_after(store.len() as u64).await;
         let told = |status: &rgsd::http::Status| {
@@ -200,11 +199,12 @@ fn the_log_and_the_check_tell_of_a_wrong_secret_without_it() {
     story(async {
         let world = World::new(60).await;
         let peer = world.peer(0, &world.store()).await;
-        let (server, port) = S3Server::started().await;
+        let server = S3Server::started();
         let secret = S3Server::secret_file(world.data_dir(), WRONG);
         let more = format!(
-            "[s3]\nbucket = \"wallets\"\nendpoint = \"http://127.0.0.1:{port}\"\naccess_key_id = \"{}\"\n\
+            "[s3]\nbucket = \"wallets\"\nendpoint = \"http://127.0.0.1:{}\"\naccess_key_id = \"{}\"\n\
              secret_access_key_file = {secret:?}\n",
+            server.port,
             S3Server::KEY_ID
         );
         let config = world.config_file_in(world.data_dir(), "10s", [&peer], &more);

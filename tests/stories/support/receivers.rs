@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,7 @@ use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::world::listener;
@@ -53,8 +54,11 @@ fn noted(requests: &Requests) -> Vec<Seen> {
 
 /// An S3 server with one bucket.
 pub struct S3Server {
+    pub port: u16,
     folder: TempDir,
     requests: Requests,
+    /// Taken, but refusing, until it starts.
+    socket: Option<TcpSocket>,
     serving: Option<AbortOnDropHandle<()>>,
 }
 
@@ -63,31 +67,29 @@ impl S3Server {
     pub const KEY_ID: &str = "AKIDEXAMPLE";
     pub const SECRET: &str = "correct-horse-battery-staple";
 
-    /// One that is not there yet.
+    /// One that is not there yet, but has its port.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join(Self::BUCKET)).expect("a bucket");
-        Self { folder, requests: Requests::default(), serving: None }
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        let port = socket.local_addr().expect("an address").port();
+        Self { port, folder, requests: Requests::default(), socket: Some(socket), serving: None }
     }
 
-    pub async fn started() -> (Self, u16) {
+    pub fn started() -> Self {
         let mut server = Self::new();
-        let port = server.start(0).await;
-        (server, port)
+        server.start();
+        server
     }
 
-    /// Begins to serve on this port, 0 for any; returns which.
-    pub async fn start(&mut self, port: u16) -> u16 {
-        let listener = listener(port).await;
-        let port = listener.local_addr().expect("an address").port();
+    /// Begins to serve.
+    pub fn start(&mut self) {
+        let listener = self.socket.take().expect("once").listen(64).expect("its port");
         let mut builder = S3ServiceBuilder::new(FileSystem::new(self.folder.path()).expect("a folder"));
         builder.set_auth(SimpleAuth::from_single(Self::KEY_ID, Self::SECRET));
-        self.serving = Some(AbortOnDropHandle::new(tokio::spawn(serve_s3(
-            listener,
-            builder.build(),
-            Arc::clone(&self.requests),
-        ))));
-        port
+        let serving = serve_s3(listener, builder.build(), Arc::clone(&self.requests));
+        self.serving = Some(AbortOnDropHandle::new(tokio::spawn(serving)));
     }
 
     pub fn requests(&self) -> Vec<Seen> {
