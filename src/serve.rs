@@ -39,6 +39,7 @@ use crate::gossip::{Clock, SystemClock};
 use crate::http::{self, Tls};
 use crate::snapshot::{Desk, Folder, Served};
 use crate::tasks::Tasks;
+use crate::uploads;
 
 /// How long peers, requests and the schedule may take to stop.
 const FRONT_STOPS_WITHIN: Duration = Duration::from_millis(3_300);
@@ -111,6 +112,7 @@ impl Service {
         let state = Arc::new(State::new(&config, Arc::new(desk), Arc::clone(&clock)));
         serve_http(listener, tls, address, &state, &front);
         packer::start(state.desk(), &front);
+        start_uploads(&config, &state, &folder, &front)?;
 
         let house = House { config, clock, state: Arc::clone(&state), folder, stop: front.stop().clone() };
         let (ready, started) = oneshot::channel();
@@ -173,6 +175,19 @@ fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(data_dir).with_context(|| {
         format!("cannot create the directory {}: choose another one with --data-dir", data_dir.display())
     })
+}
+
+/// What is served already may not have been uploaded before the last stop: it goes out now.
+fn start_uploads(config: &Config, state: &State, folder: &Folder, tasks: &Tasks) -> anyhow::Result<()> {
+    if config.s3.is_none() && config.upload.is_none() {
+        return Ok(());
+    }
+    let (newest, desk) = (state.newest(), state.desk());
+    if let Some(served) = desk.latest().as_deref() {
+        state.hand_out(folder, &served.snapshot);
+    }
+    state.uploads_are(uploads::start(config, &newest, &desk, &state.clock(), tasks)?);
+    Ok(())
 }
 
 fn serve_http(listener: TcpListener, tls: Option<Tls>, address: SocketAddr, state: &Arc<State>, tasks: &Tasks) {

@@ -1,4 +1,4 @@
-//! `rgsd config --check`: connects to everything once, and changes nothing.
+//! `rgsd config --check`: connects to everything once, and leaves things as they are.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::{Config, Database, RestUrl};
 use crate::gossip::PeerAddress;
 use crate::journal::postgres;
+use crate::uploads;
 
 /// How long each part has to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -48,6 +49,7 @@ pub async fn check(config: &Config) -> Vec<Finding> {
         None => Ok("not set: the journal stands alone".to_owned()),
     };
     findings.push(finding("database.url", database));
+    findings.extend(uploading(config).await);
     findings
 }
 
@@ -66,6 +68,18 @@ async fn collecting(config: &Config) -> Vec<Finding> {
         None => Ok("not set: channels are accepted unproven".to_owned()),
     };
     findings.push(finding("bitcoind.rest_url", bitcoind));
+    findings
+}
+
+/// Where snapshots are uploaded to.
+async fn uploading(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(s3) = &config.s3 {
+        findings.push(finding("s3.bucket", uploads::check_s3(s3).await));
+    }
+    if let Some(upload) = &config.upload {
+        findings.push(finding("upload.url", uploads::check_hook(upload).await));
+    }
     findings
 }
 

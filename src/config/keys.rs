@@ -1,6 +1,8 @@
 //! The table of keys: the one place that says what can be set. A new key is a field of [`Config`], its default,
 //! and a row here.
 
+mod uploads;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,7 +79,8 @@ impl Key {
     }
 }
 
-/// Every key, in the order in which they are set and shown: `database.url` before what refines it.
+/// Every key, in the order in which they are set and shown: `database.url`, `s3.bucket` and `upload.url`
+/// before what refines them.
 pub const KEYS: &[Key] = &[
     Key {
         name: "network",
@@ -237,6 +240,18 @@ pub const KEYS: &[Key] = &[
         set: |config, texts| one(texts, values::parse_switch, |value| config.replica = value),
         show: |config| Shown::One(config.replica.to_string()),
     },
+    uploads::S3_BUCKET,
+    uploads::S3_PREFIX,
+    uploads::S3_ENDPOINT,
+    uploads::S3_REGION,
+    uploads::S3_ACCESS_KEY_ID,
+    uploads::S3_SECRET_ACCESS_KEY_FILE,
+    uploads::S3_PATH_STYLE,
+    uploads::S3_ALLOW_HTTP,
+    uploads::UPLOAD_URL,
+    uploads::UPLOAD_API_KEY_FILE,
+    uploads::UPLOAD_FORMAT,
+    uploads::UPLOAD_ALLOW_HTTP,
     Key {
         name: "retention",
         value: "TIME",

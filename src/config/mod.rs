@@ -10,6 +10,7 @@
 mod check;
 mod keys;
 mod sources;
+mod uploads;
 mod values;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use crate::text::Secret;
 pub use check::{Finding, check};
 pub use keys::{KEYS, Key, Shape, Shown};
 pub use sources::{Environment, Flags, Origin, ProcessEnvironment};
+pub use uploads::{Endpoint, S3, Upload, UploadFormat, parse_endpoint};
 pub use values::{LogFormat, RestUrl, parse_graph, parse_interval, parse_log, parse_network, parse_rest_url};
 
 use sources::Said;
@@ -65,6 +67,10 @@ pub struct Config {
     pub database: Option<Database>,
     /// Whether to serve what the archive holds, without peers or bitcoind.
     pub replica: bool,
+    /// A bucket that published snapshots are uploaded to.
+    pub s3: Option<S3>,
+    /// A receiver that they are posted to.
+    pub upload: Option<Upload>,
     /// How long superseded messages are kept: at least 8 days.
     pub retention: Duration,
     /// A tracing filter that is known to parse.
@@ -118,6 +124,8 @@ impl Default for Config {
             bitcoind: Bitcoind::default(),
             database: None,
             replica: false,
+            s3: None,
+            upload: None,
             retention: Duration::from_secs(30 * 24 * 60 * 60),
             log: "info".to_owned(),
             log_format: LogFormat::Text,
@@ -199,6 +207,7 @@ fn resolve(said: &BTreeMap<&'static str, Said>, mistakes: &mut Vec<String>) -> C
     }
     check_tls(said, mistakes);
     check_database(&config, said, mistakes);
+    uploads::check(&config, said, mistakes);
     config
 }
 

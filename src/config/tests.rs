@@ -114,6 +114,18 @@ fn every_key_can_be_set_in_every_source() {
         ("database.lease", "30s"),
         ("database.timeout", "20s"),
         ("replica", "true"),
+        ("s3.bucket", "wallets"),
+        ("s3.prefix", "rgs/mainnet"),
+        ("s3.endpoint", "https://s3.example.com"),
+        ("s3.region", "auto"),
+        ("s3.access_key_id", "AKIDEXAMPLE"),
+        ("s3.secret_access_key_file", "/run/secrets/s3"),
+        ("s3.path_style", "false"),
+        ("s3.allow_http", "true"),
+        ("upload.url", "https://uploads.example.com/base"),
+        ("upload.api_key_file", "/run/secrets/upload"),
+        ("upload.format", "raw"),
+        ("upload.allow_http", "true"),
         ("retention", "8d"),
         ("log", "info,rgsd::gossip=debug"),
         ("log_format", "json"),
@@ -418,10 +430,48 @@ fn names_follow_one_rule() {
 #[test]
 fn the_help_tells_the_true_defaults() {
     let database = Some(Database::new("postgres://h/d".parse().unwrap()));
-    let config = Config { database, ..Config::default() };
-    for key in KEYS.iter().filter(|key| key.name != "database.url") {
+    let upload = Some(Upload::new(parse_endpoint("https://h").unwrap()));
+    let config = Config { database, s3: Some(S3::new("b".to_owned())), upload, ..Config::default() };
+    let given = ["database.url", "s3.bucket", "upload.url"];
+    for key in KEYS.iter().filter(|key| !given.contains(&key.name)) {
         if let Shown::One(default) = key.show(&config) {
             assert!(key.about.ends_with(&format!("[default: {default}]")), "{}", key.name);
         }
+    }
+}
+
+#[test]
+fn uploads_need_a_place_both_halves_of_a_key_and_encryption() {
+    let alone = Said { flags: &[("s3.region", "auto"), ("upload.format", "raw")], ..Said::default() };
+    let alone = alone.mistakes().join("\n");
+    assert!(alone.contains("s3.bucket is not") && alone.contains("upload.url is not"), "{alone}");
+
+    let half = Said { flags: &[("s3.bucket", "b"), ("s3.access_key_id", "AKID")], ..Said::default() };
+    assert!(half.mistake().contains("s3.secret_access_key_file is not"));
+
+    for (url, allowed) in [
+        ("http://127.0.0.1:9000", true),
+        ("http://[::1]:9000", true),
+        ("http://localhost:9000", true),
+        ("https://example.com", true),
+        ("http://example.com", false),
+        ("http://127.0.0.1.example.com", false),
+    ] {
+        assert_eq!(flag("upload.url", url).is_ok(), allowed, "{url}");
+    }
+    let said = [("upload.url", "http://minio:9000"), ("upload.allow_http", "true")];
+    assert!(Said { flags: &said, ..Said::default() }.load().is_ok());
+
+    for (url, why) in [
+        ("ftp://example.com", "expected a URL"),
+        ("https://me:hunter2@example.com", "without a user or password"),
+        ("https://example.com/?key=hunter2", "without ? or #"),
+    ] {
+        let mistake = flag("upload.url", url).unwrap_err();
+        assert!(mistake.contains(why) && !mistake.contains("hunter2"), "{mistake}");
+    }
+    for prefix in ["", "a//b", "../b", "a b"] {
+        let said = [("s3.bucket", "b"), ("s3.prefix", prefix)];
+        assert!(Said { flags: &said, ..Said::default() }.mistake().contains("s3.prefix"), "{prefix:?}");
     }
 }

@@ -51,6 +51,8 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     pub proofs: ProofStatus,
     pub messages: MessageCounts,
+    /// Where published snapshots are uploaded to.
+    pub uploads: Vec<UploadStatus>,
     #[serde(skip)]
     pub metered: Metered,
 }
@@ -199,6 +201,18 @@ pub struct ArchiveStatus {
     pub lag_entries: Option<u64>,
     /// How old the oldest of those is; for a follower that is cut off, since when.
     pub lag_seconds: Option<u64>,
+}
+
+/// One place that published snapshots are uploaded to.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct UploadStatus {
+    pub to: String,
+    /// Which epoch was uploaded last, since the start; in unix seconds.
+    pub epoch: Option<u32>,
+    /// How old the served epoch is, if it is not there yet.
+    pub lag_seconds: u64,
+    /// Why it is not, in a sentence.
+    pub trouble: Option<String>,
 }
 
 /// One configured peer.

@@ -288,6 +288,7 @@ async fn the_status_has_the_fields_of_the_contract() {
             "peers": [{ "node_id": "", "address": "h:1", "state": "" }],
             "proofs": { "required": false, "pending": 0, "chain_height": null, "closing": 0 },
             "messages": { "received": 0, "accepted": 0, "refused": { "stale": 3 }, "dropped": 0, "waiting": 0 },
+            "uploads": [],
         })
     );
     let epoch = serde_json::to_value(EpochStatus::of(&a_snapshot("", ""), UnixMs(1_700_000_060_999))).unwrap();

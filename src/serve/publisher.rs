@@ -108,7 +108,9 @@ impl Publisher {
         metrics.stage(Stage::Encode, encoded_in);
         metrics.stage(Stage::Verify, verified_in);
         metrics.stage(Stage::Write, written_in);
+        let uploaded = snapshot.clone();
         desk.serve(Served::new(snapshot, matter.since.clone(), self.history.clone()));
+        self.state.hand_out(&self.folder, &uploaded);
         Ok(())
     }
 }

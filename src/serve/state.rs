@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -16,11 +16,12 @@ use crate::gossip::{Clock, PeerAddress, PeerState, UnixMs};
 use crate::history::{FeeChanges, History, Size};
 use crate::http::{
     ArchiveStatus, EpochStatus, FeeStatus, JournalStatus, MessageCounts, Metered, Metrics, PeerStatus, ProofStatus,
-    RecentSnapshot, SnapshotSizes, Status, StatusSource,
+    RecentSnapshot, SnapshotSizes, Status, StatusSource, UploadStatus,
 };
 use crate::journal::link::{Health, Role};
 use crate::journal::{Epoch, Seq, writer};
-use crate::snapshot::{Blocked, Circumstances, Decision, Desk, Interval, Snapshot};
+use crate::snapshot::{Blocked, Circumstances, Decision, Desk, Folder, Interval, Snapshot};
+use crate::uploads::{Newest, Parcel, Upload};
 
 mod problem;
 
@@ -47,6 +48,9 @@ pub(super) struct State {
     metrics: Arc<Metrics>,
     pulse: Pulse,
     left_out: AtomicU64,
+    /// What there is to upload, where anything is uploaded.
+    newest: watch::Sender<Option<Arc<Parcel>>>,
+    uploads: OnceLock<Vec<Upload>>,
     told: Mutex<Told>,
 }
 
@@ -85,6 +89,8 @@ impl State {
             metrics: Arc::default(),
             pulse: Pulse::default(),
             left_out: AtomicU64::new(0),
+            newest: watch::Sender::new(None),
+            uploads: OnceLock::new(),
             told: Mutex::new(Told { recent, ..Told::default() }),
         }
     }
@@ -179,6 +185,27 @@ impl State {
         }
     }
 
+    /// What there is to upload, as it changes.
+    pub fn newest(&self) -> Newest {
+        self.newest.subscribe()
+    }
+
+    /// At the start.
+    pub fn uploads_are(&self, uploads: Vec<Upload>) {
+        let _ = self.uploads.set(uploads); // there is one start
+    }
+
+    /// A snapshot is served, and goes wherever snapshots are uploaded to.
+    pub fn hand_out(&self, folder: &Folder, snapshot: &Snapshot) {
+        if self.newest.receiver_count() == 0 {
+            return;
+        }
+        match Parcel::new(folder, snapshot.clone()) {
+            Ok(parcel) => drop(self.newest.send_replace(Some(Arc::new(parcel)))),
+            Err(error) => tracing::error!("epoch {} is not uploaded: {error:#}", snapshot.epoch.timestamp),
+        }
+    }
+
     /// How the last publication ended: the error, or none.
     pub fn publication_was(&self, error: Option<String>) {
         self.told().publication = error;
@@ -229,6 +256,17 @@ impl State {
 
     pub(super) fn peer_rows(&self) -> Vec<(PeerAddress, PeerState)> {
         self.collector.load().as_ref().map(|collector| collector.peers()).unwrap_or_default()
+    }
+
+    fn uploads(&self, now: UnixMs) -> Vec<UploadStatus> {
+        let served = self.published();
+        let row = |upload: &Upload| {
+            let (to, progress) = (upload.to.clone(), upload.progress());
+            let lags = served != 0 && progress.epoch != Some(served);
+            let lag_seconds = if lags { u64::from(now.secs().saturating_sub(served)) } else { 0 };
+            UploadStatus { to, epoch: progress.epoch, lag_seconds, trouble: progress.trouble }
+        };
+        self.uploads.get().into_iter().flatten().map(row).collect()
     }
 
     fn peers(&self) -> Vec<PeerStatus> {
@@ -307,6 +345,7 @@ impl StatusSource for State {
                 waiting: collector.waiting_messages as u64,
             },
             metered,
+            uploads: self.uploads(now),
         }
     }
 }

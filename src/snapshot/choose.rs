@@ -36,11 +36,11 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// The first time after `epoch`.
-    pub fn after(self, epoch: u32) -> u32 {
+    /// The first of these times after `timestamp`.
+    pub fn after(self, timestamp: u32) -> Option<u32> {
         let interval = self.interval.secs();
-        let behind = (epoch % interval + interval - self.offset_s % interval) % interval;
-        epoch.saturating_add(interval - behind)
+        let past = (timestamp % interval + interval - self.offset_s % interval) % interval;
+        timestamp.checked_add(interval - past)
     }
 
     /// Whether `timestamp` is one of the next two times after `epoch`: what another replica, which is further, has

@@ -147,7 +147,7 @@ impl Desk {
     /// and while nothing is known of when epochs are cut.
     pub fn next_cut(&self) -> Option<u32> {
         let epoch = self.latest.load().as_ref()?.snapshot.epoch.timestamp;
-        Some(self.grid.load().as_ref()?.after(epoch))
+        self.grid.load().as_ref()?.after(epoch)
     }
 
     /// What is served; nothing before the first snapshot.
@@ -166,7 +166,7 @@ impl Desk {
         let served = self.latest.load_full()?;
         let epoch = served.snapshot.epoch.timestamp;
         let grid = self.grid.load().as_deref().copied();
-        let next_cut = grid.map(|grid| grid.after(epoch));
+        let next_cut = grid.and_then(|grid| grid.after(epoch));
         let (body, told, stopgap) = match choose(last_sync, epoch, &served.since, grid, now_s, self.mode) {
             Choice::Full => (served.full(version), Told::Full, false),
             // As long as the journal is being read, no epoch is known.

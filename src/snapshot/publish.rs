@@ -111,6 +111,19 @@ impl Folder {
         self.try_publish(snapshot).with_context(|| format!("cannot publish a snapshot in {}", self.path.display()))
     }
 
+    /// The files that are published of a snapshot, for whoever takes them elsewhere: paths and contents, `epoch.json`
+    /// last.
+    pub fn files(&self, snapshot: &Snapshot) -> anyhow::Result<Vec<(String, Bytes)>> {
+        let mut files = Vec::new();
+        for (name, bodies) in [(FULL, &snapshot.full), (RETURNING, &snapshot.returning)] {
+            for (inner, bytes) in [(V1, &bodies.v1), (V2, &bodies.v2), (V2_AGAIN, &bodies.v2)] {
+                files.push((format!("{inner}/{name}"), bytes.clone()));
+            }
+        }
+        files.push((EPOCH.to_owned(), self.manifest(snapshot)?.into()));
+        Ok(files)
+    }
+
     fn try_publish(&self, snapshot: &Snapshot) -> anyhow::Result<()> {
         self.create()?;
         let name = self.name(snapshot);
@@ -161,8 +174,16 @@ impl Folder {
                 write(&v2_again, &bodies.v2)?; // a file system without hard links
             }
         }
+        write(&folder.join(EPOCH), &self.manifest(snapshot)?)?;
+        for inner in [V2, V1, V2_AGAIN, "v2", ""] {
+            sync(&folder.join(inner))?;
+        }
+        Ok(())
+    }
+
+    fn manifest(&self, snapshot: &Snapshot) -> serde_json::Result<Vec<u8>> {
         let epoch = snapshot.epoch;
-        let manifest = Manifest {
+        serde_json::to_vec_pretty(&Manifest {
             network: self.network,
             timestamp: epoch.timestamp,
             seq: epoch.seq.0,
@@ -172,12 +193,7 @@ impl Folder {
             full: Sums::of(&snapshot.full),
             returning: Sums::of(&snapshot.returning),
             left_out: snapshot.left_out.clone(),
-        };
-        write(&folder.join(EPOCH), &serde_json::to_vec_pretty(&manifest)?)?;
-        for inner in [V2, V1, V2_AGAIN, "v2", ""] {
-            sync(&folder.join(inner))?;
-        }
-        Ok(())
+        })
     }
 
     /// Removes half-written folders and old ones. What cannot be removed now is tried again next time.

@@ -11,6 +11,7 @@ mod collecting;
 mod completeness;
 mod crowds;
 mod deltas;
+mod deploying;
 #[path = "../support/exposition.rs"]
 mod exposition;
 mod goldens;
@@ -26,8 +27,10 @@ mod pairs;
 mod postgres;
 mod processes;
 mod proving;
+mod proxying;
 mod publishing;
 mod recording;
 mod replaying;
 mod restarts;
 mod support;
+mod uploads;

@@ -26,9 +26,9 @@ use std::sync::{Mutex, OnceLock};
 
 pub use certificates::{Certificates, ServerCertificate};
 pub use pgbouncer::Pgbouncer;
-pub use place::{certificates, children_of, free_port, signal, wait_until};
+pub use place::{certificates, children_of, free_port, give_to_postgres, signal, wait_until};
 
-use place::{as_postgres, base, binaries, give_to_postgres, succeed};
+use place::{as_postgres, base, binaries, succeed};
 
 /// The role that owns the databases, and its password.
 pub const ROLE: &str = "rgsd";

@@ -45,6 +45,7 @@ impl State {
             Some(Role::Replica) => None,
         }
         .or_else(|| archive.and_then(|health| self.problem_of_the_archive(health)))
+        .or_else(|| self.problem_of_the_uploads())
     }
 
     fn problem_of_the_writer(
@@ -80,6 +81,13 @@ impl State {
             "no peer is connected: check the peers and the network"
         };
         Some(why.into())
+    }
+
+    /// Wallets here do not notice.
+    fn problem_of_the_uploads(&self) -> Option<String> {
+        let mut uploads = self.uploads.get()?.iter();
+        let (to, trouble) = uploads.find_map(|upload| Some((&upload.to, upload.progress().trouble?)))?;
+        Some(format!("uploads to {to} fail: {trouble}"))
     }
 
     fn problem_of_the_archive(&self, health: &Health) -> Option<String> {

@@ -108,9 +108,16 @@ fn a_delta_begins_less_than_six_days_back_and_under_the_same_rules() {
 }
 
 #[test]
-fn the_next_epoch_is_the_first_on_the_grid() {
-    let grid = grid(HOUR_S, 17).expect("a grid");
-    assert_eq!(grid.after(EPOCH), EPOCH + HOUR_S);
-    assert_eq!([grid.after(EPOCH - 1), grid.after(EPOCH + 1)], [EPOCH, EPOCH + HOUR_S]);
-    assert_eq!(Grid { offset_s: 57, ..grid }.after(EPOCH), EPOCH + 40);
+fn the_next_cut_is_the_first_time_of_the_grid_after_an_epoch() {
+    for (interval_s, offset_s, epoch, next) in [
+        (HOUR_S, 17, EPOCH, EPOCH + HOUR_S),
+        // The first epoch after a restart is off the grid.
+        (HOUR_S, 17, EPOCH + 10, EPOCH + HOUR_S),
+        (HOUR_S, 17, EPOCH - 10, EPOCH),
+        (10, 17, EPOCH, EPOCH + 10),
+        (10, 17, EPOCH + 3, EPOCH + 10),
+    ] {
+        assert_eq!(grid(interval_s, offset_s).expect("a grid").after(epoch), Some(next), "{interval_s} {epoch}");
+    }
+    assert_eq!(grid(HOUR_S, 17).expect("a grid").after(u32::MAX), None);
 }

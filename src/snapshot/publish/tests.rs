@@ -42,11 +42,16 @@ fn what_is_published_is_read_back() {
         let snapshot = snapshot(T + n, nodes);
         folder.publish(&snapshot).expect("published");
         assert_eq!(folder.load(T + 60).as_ref(), Some(&snapshot));
+        let files = folder.files(&snapshot).expect("files");
+        assert_eq!((files.len(), files[6].0.as_str()), (7, EPOCH));
         let read = |name: &str| fs::read(folder.path.join(CURRENT).join(name)).expect("a file");
         for (name, bodies) in [(FULL, snapshot.full), (RETURNING, snapshot.returning)] {
             assert_eq!(read(&format!("{V1}/{name}")), bodies.v1);
             assert_eq!(read(&format!("{V2}/{name}")), bodies.v2);
             assert_eq!(read(&format!("{V2_AGAIN}/{name}")), bodies.v2);
+        }
+        for (path, bytes) in files {
+            assert_eq!(read(&path), bytes, "{path}");
         }
     }
 }

@@ -2,7 +2,9 @@
 //! [`Process`], and a [`Wallet`] that judges what is served.
 
 pub mod archive;
+pub mod nginx;
 mod process;
+pub mod receivers;
 mod running;
 mod wallet;
 mod world;
