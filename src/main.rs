@@ -45,8 +45,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Config(command) => return command.run().await,
         Command::Health(command) => {
-            let listen = config::load(&command.flags.0)?.config.listen;
-            rgsd::health::ask(listen, command.question(), false).await?;
+            let config = config::load(&command.flags.0)?.config;
+            rgsd::health::ask(config.listen, command.question(), config.tls.is_some()).await?;
         }
         Command::Inspect(options) => rgsd::inspect::run(options).await?,
         Command::Diff(options) => return Ok(diff(options).await),

@@ -322,7 +322,7 @@ impl StatusSource for State {
             epoch: served.map(|served| EpochStatus::of(&served.snapshot, now)),
             interval_seconds: self.interval.secs(),
             next_cut: self.desk.next_cut(),
-            snapshots: served.map(|served| SnapshotSizes::of(served)),
+            snapshots: served.map(SnapshotSizes::of),
             recent,
             left_out: self.left_out.load(Ordering::Relaxed),
             deltas: self.desk.status(),

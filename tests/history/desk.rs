@@ -227,8 +227,10 @@ async fn a_delta_is_compressed_once_somebody_would_like_it_so() {
     assert!(UNPACK[1].1(&coded.bytes) == again.body.identity().bytes);
 }
 
+type Unpack = fn(&[u8]) -> Vec<u8>;
+
 /// How each coding is undone.
-const UNPACK: [(Coding, fn(&[u8]) -> Vec<u8>); 3] = [
+const UNPACK: [(Coding, Unpack); 3] = [
     (Coding::Zstd, |bytes| zstd::decode_all(bytes).expect("zstd")),
     (Coding::Gzip, |bytes| {
         let mut all = Vec::new();
