@@ -45,7 +45,7 @@ pub struct Body {
     /// Of what it is: letters, digits and hyphens.
     name: String,
     identity: Variant,
-    /// Once it was tried; nothing where the coding makes it no shorter.
+    /// Once it was tried; nothing where the coding makes it no shorter, or there was no time for it.
     coded: [OnceLock<Option<Variant>>; Coding::ALL.len()],
 }
 
@@ -67,7 +67,7 @@ impl Body {
         self.coded[coding as usize].get()?.as_ref()
     }
 
-    /// Whether a coding was tried.
+    /// Whether a coding was tried, or given up.
     pub fn has_tried(&self, coding: Coding) -> bool {
         self.coded[coding as usize].get().is_some()
     }
@@ -77,6 +77,11 @@ impl Body {
         let shorter = bytes.len() < self.identity.bytes.len();
         let variant = shorter.then(|| Variant { tag: tag(&self.name, coding.name(), &bytes), bytes });
         let _ = self.coded[coding as usize].set(variant); // others were kept before
+    }
+
+    /// There will be none in that coding, unless there is one.
+    pub fn give_up(&self, coding: Coding) {
+        let _ = self.coded[coding as usize].set(None); // one was kept before
     }
 }
 

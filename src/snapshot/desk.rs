@@ -7,7 +7,7 @@
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -22,7 +22,7 @@ use super::choose::{Choice, Grid, Mode, choose};
 use super::contents::Contents;
 use super::encode::encode;
 use super::packing::{self, Packed, Packer};
-use super::served::{Alive, Made, Served};
+use super::served::{Made, Served, alive};
 use super::{Interval, Version};
 use crate::history::History;
 
@@ -31,6 +31,8 @@ const WITHIN: Duration = Duration::from_secs(1);
 /// How many bytes of deltas there may be, those included that are no longer kept but still being sent: beyond that, no
 /// more are made until some clients have taken theirs.
 const ALIVE_BYTES: usize = 128 << 20;
+/// How many bytes of snapshots that are no longer served may still be on their way to slow clients.
+const PAST_BYTES: usize = 96 << 20;
 
 /// Where wallets are answered.
 pub struct Desk {
@@ -40,6 +42,8 @@ pub struct Desk {
     /// When epochs are cut; nothing before that is known.
     grid: ArcSwapOption<Grid>,
     latest: ArcSwapOption<Served>,
+    /// Bytes that somebody holds of the snapshots that were served before, of each epoch that has any.
+    past: Mutex<Vec<Arc<AtomicUsize>>>,
     /// Told whenever there is another latest.
     changed: watch::Sender<()>,
     workshop: Arc<Workshop>,
@@ -113,6 +117,7 @@ impl Desk {
             interval,
             grid: ArcSwapOption::empty(),
             latest: ArcSwapOption::empty(),
+            past: Mutex::default(),
             changed: watch::Sender::new(()),
             workshop: Arc::new(Workshop {
                 permits: Semaphore::new(cores),
@@ -127,8 +132,23 @@ impl Desk {
 
     /// From now on this epoch is served. Whoever is being answered keeps what it got.
     pub fn serve(&self, served: Served) {
-        self.latest.store(Some(Arc::new(served)));
+        let held = Arc::clone(&served.held);
+        if let Some(last) = self.latest.swap(Some(Arc::new(served))).filter(|last| !Arc::ptr_eq(&last.held, &held)) {
+            self.past().push(Arc::clone(&last.held));
+        }
         self.changed.send_replace(());
+    }
+
+    /// Whether slow clients hold so much that others should not have to bear with them.
+    pub fn is_pressed(&self) -> bool {
+        let mut past = self.past();
+        past.retain(|held| held.load(Ordering::Relaxed) > 0);
+        let past_bytes: usize = past.iter().map(|held| held.load(Ordering::Relaxed)).sum();
+        past_bytes > PAST_BYTES || self.workshop.alive.load(Ordering::Relaxed) > ALIVE_BYTES / 4 * 3
+    }
+
+    fn past(&self) -> MutexGuard<'_, Vec<Arc<AtomicUsize>>> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The history is there, and knows the served epoch: deltas to it can be made, beginning at the times `since`.
@@ -183,11 +203,18 @@ impl Desk {
 
     /// Somebody would rather have had the answer's body in this coding. Deltas are compressed when they are first asked
     /// for in it, one after the other, for those who come later; snapshots without being asked for, by [`Self::pack`].
-    pub fn want(&self, answer: &Answer, coding: Coding) {
-        let (body, served) = (Arc::clone(&answer.body), Arc::clone(&answer.served));
-        if answer.told != Told::Delta || body.has_tried(coding) || !packing::is_worthwhile(&body) {
-            return;
+    /// Whether it is still to come.
+    pub fn want(&self, answer: &Answer, coding: Coding) -> bool {
+        if answer.body.has_tried(coding) || !packing::is_worthwhile(&answer.body) {
+            return false;
         }
+        if answer.told == Told::Delta {
+            self.pack_delta(Arc::clone(&answer.served), Arc::clone(&answer.body), coding);
+        }
+        true
+    }
+
+    fn pack_delta(&self, served: Arc<Served>, body: Arc<Body>, coding: Coding) {
         let Ok(permit) = Arc::clone(&self.workshop.packing).try_acquire_owned() else { return };
         let (interval, alive) = (self.interval, Arc::clone(&self.workshop.alive));
         tokio::task::spawn_blocking(move || {
@@ -279,7 +306,7 @@ async fn make(
             workshop.computed.fetch_add(1, Ordering::Relaxed);
             *workshop.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
             let name = format!("{}-v{}-since-{since}", made.until, made.version);
-            Arc::new(Body::new(name, Bytes::from_owner(Alive::new(bytes, &workshop.alive))))
+            Arc::new(Body::new(name, alive(bytes, &workshop.alive)))
         }))
     };
     let made = served.deltas.try_get_with((since, version), make).await;

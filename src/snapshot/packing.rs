@@ -10,8 +10,9 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::Interval;
 use super::body::{Body, Coding};
-use super::{Interval, Served};
+use super::served::{Served, alive};
 
 /// The share of the interval that compressing an epoch's snapshots may take, in percent …
 const SNAPSHOTS_PERCENT: u32 = 7;
@@ -56,9 +57,13 @@ impl Effort {
         costs[self as usize]
     }
 
+    /// In all codings.
     fn estimate(self, bytes: usize) -> Duration {
-        let ns: u32 = Coding::ALL.iter().map(|coding| self.ns_per_byte(*coding)).sum();
-        Duration::from_nanos(bytes as u64 * u64::from(ns))
+        Coding::ALL.iter().map(|coding| self.estimate_in(*coding, bytes)).sum()
+    }
+
+    fn estimate_in(self, coding: Coding, bytes: usize) -> Duration {
+        Duration::from_nanos(bytes as u64 * u64::from(self.ns_per_byte(coding)))
     }
 
     /// The most thorough one by which so many bytes are compressed, in all codings, within that time on a machine that
@@ -94,21 +99,22 @@ impl Packer {
         let bodies = served.whole();
         let bytes = bodies.iter().map(|body| body.identity().bytes.len()).sum();
         let effort = Effort::within(self.time * PLANNED_PERCENT / 100, bytes, self.slowness);
-        let mut whole = true;
+        let mut estimate = Duration::ZERO;
         for (coding, body) in Coding::ALL.into_iter().flat_map(|coding| bodies.iter().map(move |body| (coding, body)))
         {
-            whole = started.elapsed() < self.time && !is_overtaken();
-            if !whole {
+            if is_overtaken() {
                 break;
             }
-            pack(body, coding, effort, Bytes::from);
+            if started.elapsed() >= self.time {
+                body.give_up(coding);
+            } else if pack(body, coding, effort, |bytes| alive(bytes, &served.held)) {
+                estimate += effort.estimate_in(coding, body.identity().bytes.len());
+            }
         }
         let took = started.elapsed();
-        let estimate = effort.estimate(bytes);
-        if whole && !estimate.is_zero() {
+        // Nothing is learnt from what was compressed before.
+        if !estimate.is_zero() {
             self.slowness = (self.slowness + took.div_duration_f64(estimate)) / 2.0;
-        } else if took >= self.time {
-            self.slowness *= 1.5; // to be measured with less effort
         }
         Packed { effort, took }
     }
@@ -129,10 +135,10 @@ pub(super) fn is_worthwhile(body: &Body) -> bool {
     body.identity().bytes.len() >= WORTHWHILE_BYTES
 }
 
-/// Compresses a body, unless that was tried before. What comes of it is held as `hold` says.
-pub(super) fn pack(body: &Body, coding: Coding, effort: Effort, hold: impl FnOnce(Vec<u8>) -> Bytes) {
+/// Compresses a body, unless that was tried before: whether it did. What comes of it is held as `hold` says.
+pub(super) fn pack(body: &Body, coding: Coding, effort: Effort, hold: impl FnOnce(Vec<u8>) -> Bytes) -> bool {
     if body.has_tried(coding) || !is_worthwhile(body) {
-        return;
+        return false;
     }
     let bytes = &body.identity().bytes;
     let coded = compress(bytes, coding, effort).map(|mut coded| {
@@ -141,6 +147,7 @@ pub(super) fn pack(body: &Body, coding: Coding, effort: Effort, hold: impl FnOnc
     });
     // An encoder that fails is like one that makes nothing shorter.
     body.keep(coding, coded.unwrap_or_else(|_| bytes.clone()));
+    true
 }
 
 /// The bytes in a coding.

@@ -35,6 +35,8 @@ pub struct Served {
     /// Nothing stands for a delta that cannot be had, or is no shorter than the whole snapshot.
     pub(super) deltas: Cache<(u32, Version), Option<Arc<Body>>>,
     packed: Mutex<PackedDeltas>,
+    /// Bytes of its snapshots that somebody holds.
+    pub(super) held: Arc<AtomicUsize>,
 }
 
 /// The same in both versions of the format.
@@ -45,9 +47,11 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(epoch: u32, what: &str, bodies: &Bodies) -> Self {
-        let body =
-            |version: Version| Arc::new(Body::new(format!("{epoch}-v{}-{what}", version as u8), bodies.of(version)));
+    fn new(epoch: u32, what: &str, bodies: &Bodies, held: &Arc<AtomicUsize>) -> Self {
+        let body = |version: Version| {
+            let name = format!("{epoch}-v{}-{what}", version as u8);
+            Arc::new(Body::new(name, alive(bodies.of(version), held)))
+        };
         Self { v1: body(Version::V1), v2: body(Version::V2) }
     }
 
@@ -66,17 +70,17 @@ struct PackedDeltas {
     bytes: usize,
 }
 
-/// A delta's bytes, which are counted for as long as somebody holds them.
-pub(super) struct Alive {
-    bytes: Vec<u8>,
+/// Bytes that are counted for as long as somebody holds them.
+struct Alive {
+    bytes: Bytes,
     alive: Arc<AtomicUsize>,
 }
 
-impl Alive {
-    pub fn new(bytes: Vec<u8>, alive: &Arc<AtomicUsize>) -> Self {
-        alive.fetch_add(bytes.capacity(), Ordering::Relaxed);
-        Self { bytes, alive: Arc::clone(alive) }
-    }
+/// The same bytes, counted.
+pub(super) fn alive(bytes: impl Into<Bytes>, alive: &Arc<AtomicUsize>) -> Bytes {
+    let bytes = bytes.into();
+    alive.fetch_add(bytes.len(), Ordering::Relaxed);
+    Bytes::from_owner(Alive { bytes, alive: Arc::clone(alive) })
 }
 
 impl AsRef<[u8]> for Alive {
@@ -87,7 +91,7 @@ impl AsRef<[u8]> for Alive {
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.alive.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
+        self.alive.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
@@ -107,28 +111,35 @@ impl Served {
     /// `since` are the times of the epochs with which a delta can begin, in ascending order; without a history there
     /// are none.
     pub fn new(snapshot: Snapshot, since: Vec<u32>, history: Weak<RwLock<History>>) -> Self {
-        let epoch = snapshot.epoch.timestamp;
-        let full = Pair::new(epoch, "full", &snapshot.full);
+        let (epoch, held) = (snapshot.epoch.timestamp, Arc::default());
+        let full = Pair::new(epoch, "full", &snapshot.full, &held);
         // Where nothing has departed they are the same, and compressed once.
         let returning = match snapshot.returning == snapshot.full {
             true => full.clone(),
-            false => Pair::new(epoch, "returning", &snapshot.returning),
+            false => Pair::new(epoch, "returning", &snapshot.returning, &held),
         };
-        Self::of(snapshot, full, returning, since, history)
+        Self::of(snapshot, [full, returning], held, since, history)
     }
 
     /// The same snapshots, with deltas.
     pub(super) fn resumed(&self, since: Vec<u32>, history: Weak<RwLock<History>>) -> Self {
-        Self::of(self.snapshot.clone(), self.full.clone(), self.returning.clone(), since, history)
+        let pairs = [self.full.clone(), self.returning.clone()];
+        Self::of(self.snapshot.clone(), pairs, Arc::clone(&self.held), since, history)
     }
 
-    fn of(snapshot: Snapshot, full: Pair, returning: Pair, since: Vec<u32>, history: Weak<RwLock<History>>) -> Self {
+    fn of(
+        snapshot: Snapshot,
+        [full, returning]: [Pair; 2],
+        held: Arc<AtomicUsize>,
+        since: Vec<u32>,
+        history: Weak<RwLock<History>>,
+    ) -> Self {
         let weight = |_: &_, delta: &Option<Arc<Body>>| {
             let bytes = delta.as_ref().map_or(0, |body| body.identity().bytes.len());
             u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(ENTRY_BYTES)
         };
         let deltas = Cache::builder().max_capacity(KEPT_BYTES).weigher(weight).build();
-        Self { snapshot, full, returning, since, history, deltas, packed: Mutex::default() }
+        Self { snapshot, full, returning, since, history, deltas, packed: Mutex::default(), held }
     }
 
     /// For a wallet that has nothing.
@@ -182,10 +193,11 @@ impl Served {
     ) {
         let spent = |packed: &PackedDeltas| packed.time >= within || packed.bytes >= PACKED_BYTES;
         if spent(&self.packed.lock().unwrap_or_else(PoisonError::into_inner)) {
+            body.give_up(coding);
             return;
         }
         let started = Instant::now();
-        packing::pack(body, coding, effort, |bytes| Bytes::from_owner(Alive::new(bytes, alive)));
+        packing::pack(body, coding, effort, |bytes| self::alive(bytes, alive));
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         packed.time += started.elapsed();
         packed.bytes += body.coded(coding).map_or(0, |coded| coded.bytes.len());

@@ -1,4 +1,8 @@
+use std::sync::Weak;
+
 use super::*;
+use crate::journal::{Epoch, Graph, Seq};
+use crate::snapshot::{Bodies, Counts, LeftOut, Snapshot, Version, rules};
 
 const MB: usize = 1 << 20;
 
@@ -46,7 +50,9 @@ fn a_body_keeps_what_is_shorter_and_what_came_first() {
 #[test]
 fn each_coding_has_a_tag_of_its_own() {
     let body = Body::new("1795269617-v2-full".to_owned(), vec![7; 10_000].into());
-    Coding::ALL.iter().for_each(|coding| pack(&body, *coding, Effort::Quick, Bytes::from));
+    for coding in Coding::ALL {
+        assert!(pack(&body, coding, Effort::Quick, Bytes::from));
+    }
     let mut tags: Vec<_> =
         Coding::ALL.iter().map(|coding| body.coded(*coding).expect("shorter").tag.clone()).collect();
     tags.push(body.identity().tag.clone());
@@ -56,4 +62,30 @@ fn each_coding_has_a_tag_of_its_own() {
     assert_eq!(tags.len(), 4);
     let other = Body::new("1795269617-v2-full".to_owned(), vec![8; 10_000].into());
     assert_ne!(other.identity().tag, body.identity().tag, "the bytes are in the tag");
+}
+
+fn served() -> Served {
+    let full = Bodies { v1: vec![7; 10_000].into(), v2: vec![8; 10_000].into() };
+    let epoch = Epoch { timestamp: 1_795_269_617, seq: Seq(1), rules: rules(Graph::Routable) };
+    let (returning, left_out) = (full.clone(), LeftOut::default());
+    Served::new(Snapshot { epoch, counts: Counts::default(), full, returning, left_out }, Vec::new(), Weak::new())
+}
+
+#[test]
+fn a_machine_is_measured_by_what_it_did() {
+    let (served, mut packer) = (served(), Packer::new(Interval::default()));
+    packer.pack(&served, || false);
+    let slowness = packer.slowness;
+    packer.pack(&served, || false);
+    assert_eq!(packer.slowness, slowness, "all was there");
+}
+
+#[test]
+fn what_there_is_no_time_for_is_given_up() {
+    let (served, mut packer) = (served(), Packer { time: Duration::ZERO, slowness: 1.0 });
+    packer.pack(&served, || true);
+    assert!(!served.full(Version::V2).has_tried(Coding::Zstd), "others are served by now");
+    packer.pack(&served, || false);
+    let body = served.full(Version::V2);
+    assert!(Coding::ALL.iter().all(|coding| body.has_tried(*coding) && body.coded(*coding).is_none()));
 }
