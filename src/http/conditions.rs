@@ -49,15 +49,20 @@ pub(super) fn judge(headers: &HeaderMap, ranges: bool, tag: &str, modified_s: u3
     if !has_changed {
         return Verdict::Unchanged;
     }
-    // A date is no strong validator: the same second's answer may have been in another coding.
-    let is_of_these = headers.typed_get::<IfRange>().is_none_or(|of| !of.is_modified(Some(&tag), None));
+    // A date is no strong validator: the same second's answer may have been in another coding. What cannot be read is of
+    // none of these bytes.
+    let is_of = |of: IfRange| !of.is_modified(Some(&tag), None);
+    let is_of_these = !headers.contains_key(header::IF_RANGE) || headers.typed_get().is_some_and(is_of);
     if ranges && is_of_these { part(headers, length) } else { Verdict::Whole }
 }
 
-/// One range (`headers::Range` would refuse a suffix that is longer than the body); whoever asks for several, or for something else than bytes, gets all.
+/// One range (`headers::Range` would refuse a suffix that is longer than the body); whoever asks for several, or for
+/// something else than bytes, gets all.
 fn part(headers: &HeaderMap, length: usize) -> Verdict {
     let Some(asked) = headers.get(header::RANGE).and_then(|range| range.to_str().ok()) else { return Verdict::Whole };
-    let Some((first, last)) = asked.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
+    // Units are named in any case (RFC 9110, 14.1).
+    let ranges = asked.split_once('=').filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
+    let Some((first, last)) = ranges.and_then(|(_, ranges)| ranges.trim().split_once('-')) else {
         return Verdict::Whole;
     };
     let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {

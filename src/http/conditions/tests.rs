@@ -54,6 +54,7 @@ fn parts() {
     let part = Verdict::Part;
     for (range, verdict) in [
         ("bytes=0-9", part(0..10)),
+        ("Bytes=0-9", part(0..10)),
         ("bytes=90-", part(90..100)),
         ("bytes=90-1000", part(90..100)),
         ("bytes=99-99", part(99..100)),
@@ -85,6 +86,7 @@ fn a_part_is_of_the_bytes_that_the_client_knows() {
     assert_eq!(range("\"x\""), Verdict::Whole);
     assert_eq!(range(&format!("W/{TAG}")), Verdict::Whole);
     assert_eq!(range(THEN), Verdict::Whole, "a date does not name a coding");
+    assert_eq!(range("gibberish"), Verdict::Whole, "nobody knows of what");
 }
 
 proptest! {
