@@ -4,14 +4,17 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
-use openssl::ssl::{AlpnError, Ssl, SslAcceptor, SslContext, SslFiletype, SslMethod, select_next_proto};
+use openssl::pkey::PKey;
+use openssl::ssl::{AlpnError, Ssl, SslAcceptor, SslContext, SslMethod, select_next_proto};
+use openssl::x509::X509;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_openssl::SslStream;
 use tokio_util::sync::CancellationToken;
@@ -34,14 +37,17 @@ pub struct TlsFiles {
 #[derive(Clone)]
 pub struct Tls {
     files: TlsFiles,
+    /// As they were when they were first read.
+    first: State,
     context: Arc<ArcSwap<SslContext>>,
 }
 
 impl Tls {
     /// With the pair that is in the files now.
     pub fn open(files: TlsFiles) -> anyhow::Result<Self> {
+        let first = files.state();
         let context = Arc::new(ArcSwap::from_pointee(read(&files)?));
-        Ok(Self { files, context })
+        Ok(Self { files, first, context })
     }
 
     /// The server's part of the handshake.
@@ -57,7 +63,7 @@ impl Tls {
     /// Reads the files again whenever they have changed, until the stop.
     pub async fn follow(self, stop: CancellationToken) {
         let mut looks = tokio::time::interval(LOOK_EVERY);
-        let mut last = self.files.state();
+        let mut last = self.first;
         while stop.run_until_cancelled(looks.tick()).await.is_some() {
             let state = self.files.state();
             if state != last {
@@ -78,35 +84,41 @@ impl Tls {
     }
 }
 
+/// Of both files: which they are, and when anything about them last changed, also who may read them. A file that cannot be
+/// looked at has none.
+pub(super) type State = [Option<(u64, i64, i64)>; 2];
+
 impl TlsFiles {
-    /// What changes when one of them does, also behind a symbolic link. A file that cannot be looked at has no state.
-    fn state(&self) -> [Option<(SystemTime, u64)>; 2] {
+    /// What changes when one of them does, also behind a symbolic link.
+    pub(super) fn state(&self) -> State {
         [&self.cert, &self.key].map(|path| {
             let found = fs::metadata(path).ok()?;
-            Some((found.modified().ok()?, found.len()))
+            Some((found.ino(), found.ctime(), found.ctime_nsec()))
         })
     }
 }
 
 fn read(files: &TlsFiles) -> anyhow::Result<SslContext> {
     let TlsFiles { cert, key } = files;
-    [("tls.cert", cert), ("tls.key", key)].iter().try_for_each(|(name, path)| is_readable(name, path))?;
+    let (chain, secret) = (bytes_of("tls.cert", cert)?, bytes_of("tls.key", key)?);
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
-    builder
-        .set_certificate_chain_file(cert)
-        .with_context(|| format!("tls.cert: {} is no certificate (PEM)", cert.display()))?;
-    builder.set_private_key_file(key, SslFiletype::PEM).with_context(|| {
-        format!("tls.key: {} is no private key (PEM, without a passphrase) of that certificate", key.display())
-    })?;
-    builder.check_private_key().with_context(|| {
-        format!("tls.key: {} is not the key of the certificate in {}", key.display(), cert.display())
-    })?;
+    let no_certificate = || format!("tls.cert: {} is no certificate (PEM)", cert.display());
+    let mut chain = X509::stack_from_pem(&chain).with_context(no_certificate)?.into_iter();
+    let own = chain.next().with_context(no_certificate)?;
+    builder.set_certificate(&own)?;
+    chain.try_for_each(|between| builder.add_extra_chain_cert(between))?;
+    // Without a passphrase, OpenSSL would ask for it at the terminal.
+    let secret = PKey::private_key_from_pem_passphrase(&secret, b"")
+        .with_context(|| format!("tls.key: {} is no private key (PEM, without a passphrase)", key.display()))?;
+    let other_key = || format!("tls.key: {} is not the key of the certificate in {}", key.display(), cert.display());
+    builder.set_private_key(&secret).with_context(other_key)?;
+    builder.check_private_key().with_context(other_key)?;
     builder.set_alpn_select_callback(|_, offered| select_next_proto(PROTOCOLS, offered).ok_or(AlpnError::NOACK));
     Ok(builder.build().into_context())
 }
 
-fn is_readable(name: &str, path: &Path) -> anyhow::Result<()> {
-    fs::File::open(path).map(drop).map_err(|error| match error.kind() {
+fn bytes_of(name: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => anyhow!("{name}: there is no file {}", path.display()),
         ErrorKind::PermissionDenied => anyhow!("{name}: {} may not be read by this user", path.display()),
         _ => anyhow!(error).context(format!("{name}: cannot read {}", path.display())),
