@@ -9,8 +9,6 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use headers::HeaderMapExt;
-use http_body_util::Full;
-use hyper::body::Body;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
@@ -20,11 +18,11 @@ use super::negotiate::Accepted;
 use super::page;
 use super::path::{Ask, Route, route};
 use super::{App, Status};
-use crate::snapshot::{self, Coding, Variant};
+use crate::snapshot::{Coding, Variant};
 
 /// When to ask again for the first snapshot: a sync is a matter of minutes, and a wallet's user waits.
 const RETRY_AFTER_SECONDS: &str = "10";
-/// For how long caches may hold a snapshot for which there is soon a shorter one.
+/// For how long caches may hold an answer for which there is soon a shorter one.
 const STOPGAP_S: u32 = 5;
 /// For how long caches may go on with what they have if this server is away: it is as right as it was.
 const STALE_IF_ERROR_S: u32 = 3_600;
@@ -35,7 +33,7 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A whole answer, its length known.
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Bytes>;
 
 /// Answers a request. Which path means what is decided in one pure function, not by a router.
 pub(super) async fn answer<B>(app: Arc<App>, request: Request<B>) -> Result<Answer, Infallible> {
@@ -44,10 +42,10 @@ pub(super) async fn answer<B>(app: Arc<App>, request: Request<B>) -> Result<Answ
     let route = route(path, app.network);
     let mut response = respond(&app, method, route, request.headers()).await;
     if method == Method::HEAD {
-        *response.body_mut() = Full::default(); // the length that was declared stays
+        response.body_mut().clear(); // the length that was declared stays
     }
     let status = response.status().as_u16();
-    let bytes = response.body().size_hint().exact().unwrap_or_default();
+    let bytes = response.body().len() as u64;
     let (shape, encoding, took) = ((&route).into(), encoding(&response), started.elapsed());
     app.metrics.answered(&Answered { shape, status, encoding, bytes, took });
     tracing::debug!(%method, path, status, "answered");
@@ -90,9 +88,7 @@ async fn snapshot(app: &App, ask: Ask, method: &Method, headers: &HeaderMap) -> 
     let now_s = app.clock.now().secs();
     let Some(answer) = app.desk.answer(ask.last_sync, ask.version, now_s).await else { return not_yet() };
     let accepted = Accepted::of(headers);
-    if let Some(coding) = accepted.favourite() {
-        app.desk.want(&answer, coding);
-    }
+    let is_to_come = accepted.favourite().is_some_and(|coding| app.desk.want(&answer, coding));
     let (coding, variant) = accepted.choose(&answer.body);
     let length = variant.bytes.len();
     // Tags are visible ASCII.
@@ -112,24 +108,23 @@ async fn snapshot(app: &App, ask: Ask, method: &Method, headers: &HeaderMap) -> 
             return with_text(refused, header::CONTENT_RANGE, format!("bytes */{length}"));
         }
     };
-    describe(response.headers_mut(), &answer, coding, variant, now_s);
+    let kept_s = kept_s(answer.next_cut, answer.epoch, now_s);
+    let kept_s = if is_to_come || answer.stopgap { kept_s.min(STOPGAP_S) } else { kept_s };
+    describe(response.headers_mut(), answer.epoch, kept_s, coding, variant);
     response
 }
 
+/// Until the next epoch; by a clock that is behind the served one's, for no longer than from there.
+pub(super) fn kept_s(next_cut: Option<u32>, epoch: u32, now_s: u32) -> u32 {
+    next_cut.map_or(0, |next| next.saturating_sub(now_s.max(epoch)))
+}
+
 /// What caches and returning clients need to know.
-fn describe(
-    headers: &mut HeaderMap,
-    answer: &snapshot::Answer,
-    coding: Option<Coding>,
-    variant: &Variant,
-    now_s: u32,
-) {
-    let kept_s = answer.next_cut.map_or(0, |next| next.saturating_sub(now_s));
-    let kept_s = if answer.stopgap { kept_s.min(STOPGAP_S) } else { kept_s };
+fn describe(headers: &mut HeaderMap, epoch: u32, kept_s: u32, coding: Option<Coding>, variant: &Variant) {
     let kept = format!("public, max-age={kept_s}, stale-if-error={STALE_IF_ERROR_S}");
     insert_text(headers, header::CACHE_CONTROL, kept);
     insert_text(headers, header::ETAG, variant.tag.clone());
-    headers.typed_insert(headers::LastModified::from(UNIX_EPOCH + Duration::from_secs(answer.epoch.into())));
+    headers.typed_insert(headers::LastModified::from(UNIX_EPOCH + Duration::from_secs(epoch.into())));
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if let Some(coding) = coding {
@@ -200,14 +195,14 @@ fn text(status: StatusCode, line: &'static str) -> Answer {
 fn whole(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
     let length = HeaderValue::from(body.len());
     let mut response = bare(status);
-    *response.body_mut() = Full::new(body);
+    *response.body_mut() = body;
     response.headers_mut().insert(header::CONTENT_LENGTH, length);
     with(response, header::CONTENT_TYPE, content_type)
 }
 
 /// An answer without a body, which browsers may read.
 fn bare(status: StatusCode) -> Answer {
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     let response = with(response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     with(response, header::ACCESS_CONTROL_EXPOSE_HEADERS, "*")

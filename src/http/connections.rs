@@ -8,11 +8,11 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -32,9 +32,10 @@ pub(super) struct Limits {
     pub slowest_bytes_per_s: u64,
     /// … once it was at it for this long.
     pub patience: Duration,
-    /// How long a connection may be used, before the client is asked to open another.
+    /// How long a connection may be used before the client is asked to open another, and how long answers under way may
+    /// then still take.
     pub age: Duration,
-    /// How long answers under way may take after the stop, or at that age.
+    /// How long they may take after the stop.
     pub drain: Duration,
 }
 
@@ -51,18 +52,28 @@ struct Open {
     lines: HashMap<u64, Arc<Line>>,
 }
 
-/// One connection. Times are in milliseconds of the register's clock, which starts at 1.
+/// One connection.
 pub(super) struct Line {
     began: Instant,
-    /// When the last request came; until the first, when the connection was opened.
-    asked_ms: AtomicU64,
-    has_asked: AtomicBool,
-    /// Since when bytes wait to be taken; 0 while none do.
-    sending_ms: AtomicU64,
-    /// When some were last taken, and how many since they wait.
-    moved_ms: AtomicU64,
-    sent_bytes: AtomicU64,
+    pace: Mutex<Pace>,
     closing: Notify,
+}
+
+/// How a client gets on. Times are in milliseconds of the register's clock.
+#[derive(Default)]
+struct Pace {
+    /// When the last request came; until the first, when the connection was opened.
+    asked_ms: u64,
+    has_asked: bool,
+    /// Answers whose bytes are not all with the socket: over HTTP/2, the client says when it takes more.
+    owed: usize,
+    /// Whether the kernel takes no more bytes for now.
+    is_full: bool,
+    /// Since when either is so.
+    sending_ms: Option<u64>,
+    /// When bytes were last taken, and how many since then.
+    moved_ms: u64,
+    sent_bytes: u64,
 }
 
 impl Connections {
@@ -86,8 +97,9 @@ impl Connections {
         Place { id, line, of: Arc::clone(self) }
     }
 
-    /// Lets go of those who have taken more time than they may.
-    pub fn look(&self) {
+    /// Lets go of those who have taken more time than they may; where answers under way take too much memory, also of
+    /// those who were at theirs for the longest.
+    pub fn look(&self, is_pressed: bool) {
         let now_ms = now_ms(self.began);
         let mut open = self.open();
         open.lines.retain(|_, line| {
@@ -97,6 +109,9 @@ impl Connections {
             }
             !overdue
         });
+        if is_pressed {
+            open.relieve(now_ms, self.limits.stalled);
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -107,37 +122,51 @@ impl Connections {
 impl Open {
     /// Those go who keep their places for the longest: whoever has just come, and has yet to ask, is not among them.
     fn let_go(&mut self, count: usize, now_ms: u64) {
-        let keeps = |(id, line): (&u64, &Arc<Line>)| (Reverse(line.keeps_ms(now_ms)), *id);
+        let keeps = |(id, line): (&u64, &Arc<Line>)| (Reverse(line.pace().keeps_ms(now_ms)), *id);
         let mut ranks: Vec<(Reverse<u64>, u64)> = self.lines.iter().map(keeps).collect();
         let count = count.min(ranks.len());
         if count < ranks.len() {
             ranks.select_nth_unstable(count);
         }
-        for (_, id) in &ranks[..count] {
-            if let Some(line) = self.lines.remove(id) {
-                line.closing.notify_one();
-            }
+        ranks[..count].iter().for_each(|(_, id)| self.dismiss(*id));
+    }
+
+    /// An eighth goes of those who were at their answers for longer than `grace`, the longest first: they hold the oldest.
+    fn relieve(&mut self, now_ms: u64, grace: Duration) {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let since = |(id, line): (&u64, &Arc<Line>)| Some((line.pace().sending_ms?, *id));
+        let mut slow: Vec<(u64, u64)> = self.lines.iter().filter_map(since).collect();
+        slow.retain(|(since_ms, _)| now_ms.saturating_sub(*since_ms) > grace_ms);
+        slow.sort_unstable();
+        let crowd = slow.len().div_ceil(8);
+        slow[..crowd].iter().for_each(|(_, id)| self.dismiss(*id));
+    }
+
+    fn dismiss(&mut self, id: u64) {
+        if let Some(line) = self.lines.remove(&id) {
+            line.closing.notify_one();
         }
     }
 }
 
 impl Line {
     fn new(began: Instant) -> Self {
-        Self {
-            began,
-            asked_ms: AtomicU64::new(now_ms(began)),
-            has_asked: AtomicBool::new(false),
-            sending_ms: AtomicU64::new(0),
-            moved_ms: AtomicU64::new(0),
-            sent_bytes: AtomicU64::new(0),
-            closing: Notify::new(),
-        }
+        let pace = Pace { asked_ms: now_ms(began), ..Pace::default() };
+        Self { began, pace: Mutex::new(pace), closing: Notify::new() }
     }
 
     /// A request came.
     pub fn asked(&self) {
-        self.asked_ms.store(now_ms(self.began), Relaxed);
-        self.has_asked.store(true, Relaxed);
+        let (mut pace, now_ms) = (self.pace(), now_ms(self.began));
+        (pace.asked_ms, pace.has_asked) = (now_ms, true);
+    }
+
+    /// An answer is to be sent: its bytes, which tell the line when nobody holds them any more.
+    pub fn owes(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        let (mut pace, now_ms) = (self.pace(), now_ms(self.began));
+        pace.owed += 1;
+        pace.begin(now_ms);
+        Bytes::from_owner(Owed { bytes, line: Arc::clone(self) })
     }
 
     /// Ready when the client is to be let go.
@@ -147,54 +176,96 @@ impl Line {
 
     /// The kernel takes no more bytes for now.
     fn waits(&self) {
-        if self.sending_ms.load(Relaxed) == 0 {
-            let now_ms = now_ms(self.began);
-            self.moved_ms.store(now_ms, Relaxed);
-            self.sent_bytes.store(0, Relaxed);
-            self.sending_ms.store(now_ms, Relaxed);
-        }
+        let (mut pace, now_ms) = (self.pace(), now_ms(self.began));
+        pace.is_full = true;
+        pace.begin(now_ms);
     }
 
     /// It has taken some.
     fn moved(&self, bytes: usize) {
-        self.moved_ms.store(now_ms(self.began), Relaxed);
-        self.sent_bytes.fetch_add(bytes as u64, Relaxed);
+        let (mut pace, now_ms) = (self.pace(), now_ms(self.began));
+        pace.moved_ms = now_ms;
+        pace.sent_bytes += bytes as u64;
     }
 
     /// None are waiting any more.
     fn flushed(&self) {
-        self.sending_ms.store(0, Relaxed);
+        let mut pace = self.pace();
+        pace.is_full = false;
+        pace.end();
+    }
+
+    fn is_overdue(&self, now_ms: u64, limits: &Limits) -> bool {
+        self.pace().is_overdue(now_ms, limits)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pace {
+    /// There is something to send.
+    fn begin(&mut self, now_ms: u64) {
+        if self.sending_ms.is_none() {
+            (self.sending_ms, self.moved_ms, self.sent_bytes) = (Some(now_ms), now_ms, 0);
+        }
+    }
+
+    /// There is nothing more to send, perhaps.
+    fn end(&mut self) {
+        if self.owed == 0 && !self.is_full {
+            self.sending_ms = None;
+        }
     }
 
     fn is_overdue(&self, now_ms: u64, limits: &Limits) -> bool {
         let since = |ms: u64| Duration::from_millis(now_ms.saturating_sub(ms));
-        let sending_ms = self.sending_ms.load(Relaxed);
-        if sending_ms != 0 {
-            let sending = since(sending_ms);
-            let too_slow = || self.sent_bytes.load(Relaxed) < limits.slowest_bytes_per_s * sending.as_secs();
-            return since(self.moved_ms.load(Relaxed)) > limits.stalled || (sending > limits.patience && too_slow());
+        if let Some(sending) = self.sending_ms.map(since) {
+            let too_slow = self.sent_bytes < limits.slowest_bytes_per_s * sending.as_secs();
+            return since(self.moved_ms) > limits.stalled || (sending > limits.patience && too_slow);
         }
-        match self.has_asked.load(Relaxed) {
+        match self.has_asked {
             true => since(self.active_ms()) > limits.idle,
-            false => since(self.asked_ms.load(Relaxed)) > limits.first_request,
+            false => since(self.asked_ms) > limits.first_request,
         }
     }
 
     fn active_ms(&self) -> u64 {
-        self.asked_ms.load(Relaxed).max(self.moved_ms.load(Relaxed))
+        self.asked_ms.max(self.moved_ms)
     }
 
     /// For how long it has kept its place and done nothing with it; taking an answer counts a quarter.
     fn keeps_ms(&self, now_ms: u64) -> u64 {
-        match self.sending_ms.load(Relaxed) {
-            0 => now_ms.saturating_sub(self.active_ms()),
-            sending_ms => now_ms.saturating_sub(sending_ms) / 4,
+        match self.sending_ms {
+            None => now_ms.saturating_sub(self.active_ms()),
+            Some(sending_ms) => now_ms.saturating_sub(sending_ms) / 4,
         }
     }
 }
 
+/// The bytes of an answer, which the line owes until they are dropped.
+struct Owed {
+    bytes: Bytes,
+    line: Arc<Line>,
+}
+
+impl AsRef<[u8]> for Owed {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        let mut pace = self.line.pace();
+        pace.owed -= 1;
+        pace.end();
+    }
+}
+
 fn now_ms(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A client's place; given up when dropped.

@@ -11,6 +11,7 @@ pub mod metrics;
 mod negotiate;
 mod page;
 mod path;
+mod sending;
 mod server;
 mod status;
 mod tls;

@@ -24,6 +24,7 @@ use super::App;
 use super::answer::answer;
 use super::connections::{Connections, Limits, Line, Place, Watched};
 use super::metrics::Connected;
+use super::sending::Sending;
 use super::tls::Tls;
 
 /// Opens the listening socket; the error names the address and the remedy.
@@ -60,7 +61,7 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, stop: impl
 }
 
 /// A wallet opens a connection for one request, on a phone's network. A reverse proxy keeps some for a minute.
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     connections: MOST_CONNECTIONS,
     first_request: Duration::from_secs(10),
     idle: Duration::from_secs(75),
@@ -90,6 +91,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const HEAD_BYTES: usize = 16 << 10;
 /// Requests at a time on one connection of HTTP/2.
 const STREAMS: u32 = 32;
+/// Bytes of requests' bodies, which nobody needs, that a client of HTTP/2 may send before it is told to go on: the least.
+const UNREAD_BYTES: u32 = 65_535;
+/// As much as a record of TLS holds. What is to be encrypted is copied first, per connection.
+const TLS_PART_BYTES: usize = 16 << 10;
 
 pub(super) async fn serve_within(
     limits: Limits,
@@ -109,7 +114,7 @@ pub(super) async fn serve_within(
             biased;
             () = &mut stop => break,
             Some(_) = tasks.join_next() => {}
-            _ = looks.tick() => connections.look(),
+            _ = looks.tick() => connections.look(house.app.desk.is_pressed()),
             stream = accept(&listener) => {
                 let held = (connections.admit(), house.app.metrics.connected());
                 tasks.spawn(connection(stream, held, Arc::clone(&house), limits));
@@ -139,6 +144,7 @@ fn http() -> Builder<TokioExecutor> {
     // How long a head may take is the register's matter, which knows of the bytes before it, too.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).half_close(true).max_buf_size(HEAD_BYTES);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32).max_concurrent_streams(STREAMS);
+    builder.http2().initial_connection_window_size(UNREAD_BYTES).initial_stream_window_size(UNREAD_BYTES);
     builder
 }
 
@@ -165,9 +171,9 @@ async fn connection(stream: TcpStream, (place, _counted): (Place, Connected), ho
     let stream = Watched::new(stream, Arc::clone(&line));
     let talk = async {
         match &house.tls {
-            None => talk(TokioIo::new(stream), &line, &house, limits).await,
+            None => talk(TokioIo::new(stream), usize::MAX, &line, &house, limits).await,
             Some(tls) => match tls.accept(stream).await {
-                Ok(stream) => talk(TokioIo::new(stream), &line, &house, limits).await,
+                Ok(stream) => talk(TokioIo::new(stream), TLS_PART_BYTES, &line, &house, limits).await,
                 Err(error) => tracing::debug!(error = format!("{error:#}"), "a TLS handshake failed"),
             },
         }
@@ -178,13 +184,14 @@ async fn connection(stream: TcpStream, (place, _counted): (Place, Connected), ho
     }
 }
 
-async fn talk<S>(io: TokioIo<S>, line: &Arc<Line>, house: &House, limits: Limits)
+async fn talk<S>(io: TokioIo<S>, part_bytes: usize, line: &Arc<Line>, house: &House, limits: Limits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| {
         line.asked();
-        answer(Arc::clone(&house.app), request)
+        let (answer, line) = (answer(Arc::clone(&house.app), request), Arc::clone(line));
+        async move { answer.await.map(|answer| answer.map(|bytes| Sending::new(bytes, part_bytes, &line))) }
     });
     let mut connection = pin!(house.http.serve_connection(io, service));
     let ended = tokio::select! {

@@ -14,19 +14,19 @@ const LIMITS: Limits = Limits {
 /// A line that was opened at 1 s.
 fn line() -> Line {
     let line = Line::new(Instant::now());
-    line.asked_ms.store(1_000, Relaxed);
+    line.pace().asked_ms = 1_000;
     line
 }
 
 fn asked(line: &Line, at_s: u64) {
-    line.asked_ms.store(at_s * 1_000, Relaxed);
-    line.has_asked.store(true, Relaxed);
+    let mut pace = line.pace();
+    (pace.asked_ms, pace.has_asked) = (at_s * 1_000, true);
 }
 
 fn sends(line: &Line, since_s: u64, moved_s: u64, sent_bytes: u64) {
-    line.sending_ms.store(since_s * 1_000, Relaxed);
-    line.moved_ms.store(moved_s * 1_000, Relaxed);
-    line.sent_bytes.store(sent_bytes, Relaxed);
+    let mut pace = line.pace();
+    (pace.is_full, pace.sending_ms) = (true, Some(since_s * 1_000));
+    (pace.moved_ms, pace.sent_bytes) = (moved_s * 1_000, sent_bytes);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn who_asks_for_nothing_has_ten_seconds_and_who_did_has_more() {
     let line = line();
     let overdue = |line: &Line, at_s: u64| line.is_overdue(at_s * 1_000, &LIMITS);
     assert!(!overdue(&line, 11) && overdue(&line, 12));
-    line.moved_ms.store(11_000, Relaxed); // what the server says by itself, as HTTP/2 has it
+    line.pace().moved_ms = 11_000; // what the server says by itself, as HTTP/2 has it
     assert!(overdue(&line, 12));
     asked(&line, 5);
     assert!(!overdue(&line, 80) && overdue(&line, 87));
@@ -53,6 +53,45 @@ fn who_takes_an_answer_slowly_has_time_and_who_takes_none_has_little() {
     assert!(!overdue(601), "a slow network");
     line.flushed();
     assert!(!overdue(601), "has taken all of it a moment ago");
+}
+
+#[test]
+fn an_answer_is_owed_until_nobody_holds_its_bytes() {
+    let line = Arc::new(line());
+    asked(&line, 1);
+    let parts = [line.owes(vec![1; 10].into()), line.owes(vec![2; 10].into())];
+    let rest = parts[0].slice(5..);
+    line.waits();
+    line.flushed();
+    assert!(line.pace().sending_ms.is_some(), "the kernel has what there was, and there is more");
+    {
+        let mut pace = line.pace();
+        (pace.sending_ms, pace.moved_ms) = (Some(1_000), 40_000); // other bytes than the answer's
+    }
+    assert!(line.is_overdue(41_000, &LIMITS), "over HTTP/2, a client may ask for nothing but signs of life");
+    drop(parts);
+    assert!(line.pace().sending_ms.is_some());
+    drop(rest);
+    assert!(line.pace().sending_ms.is_none() && !line.is_overdue(41_000, &LIMITS));
+}
+
+#[test]
+fn where_answers_take_too_much_memory_those_go_who_hold_the_oldest() {
+    let connections = Connections::new(Limits { connections: 100, ..LIMITS });
+    let places: Vec<Place> = (0..20).map(|_| connections.admit()).collect();
+    for (place, since_ms) in places.iter().zip([1_000, 2_000, 900, 2_000, 2_000, 2_000, 2_000, 2_000, 800]) {
+        asked(&place.line, 1);
+        sends(&place.line, 0, 0, 0);
+        place.line.pace().sending_ms = Some(since_ms);
+    }
+    let gone = |connections: &Connections| {
+        let open = connections.open();
+        (1..=20).filter(|id| !open.lines.contains_key(id)).collect::<Vec<u64>>()
+    };
+    connections.open().relieve(2_001, Duration::from_millis(500));
+    assert_eq!(gone(&connections), [9], "an eighth of the three that are slow");
+    connections.open().relieve(5_000, Duration::from_millis(500));
+    assert_eq!(gone(&connections), [3, 9]);
 }
 
 #[test]

@@ -93,6 +93,26 @@ async fn what_caches_are_told() {
 }
 
 #[tokio::test]
+async fn caches_come_back_for_a_coding_that_is_still_being_made() {
+    let server = Server::start(PATIENT, Some(a_snapshot(V1, V2))).await;
+    let kept = async |coding: &str| {
+        let answer = server.ask(&format!("GET /snapshot/0 HTTP/1.1\r\nAccept-Encoding: {coding}")).await;
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, None), "{coding}");
+        answer.header("cache-control").unwrap().to_owned()
+    };
+    assert_eq!(kept("identity").await, "public, max-age=3540, stale-if-error=3600");
+    assert_eq!(kept("br").await, "public, max-age=5, stale-if-error=3600");
+}
+
+#[test]
+fn a_clock_that_was_put_back_keeps_nothing_for_longer() {
+    let kept_s = |now_s| super::super::answer::kept_s(Some(10_600), 10_000, now_s);
+    assert_eq!([10_000, 10_001, 10_599, 10_600, 20_000].map(kept_s), [600, 599, 1, 0, 0]);
+    assert_eq!([0, 9_999].map(kept_s), [600, 600]);
+    assert_eq!(super::super::answer::kept_s(None, 10_000, 10_000), 0);
+}
+
+#[tokio::test]
 async fn a_body_is_fetched_in_parts_of_the_same_coding() {
     let server = settled().await;
     let whole = server.ask("GET /v2/snapshot/0 HTTP/1.1\r\nAccept-Encoding: zstd").await;

@@ -31,6 +31,23 @@ async fn http2_by_prior_knowledge() {
     assert_eq!((status, body.len()), (200, BIG / 251 * 251), "beyond every window of flow control");
 }
 
+/// Flow control is the client's: one that asks for bytes and never takes them, and says all the while that it is there,
+/// would hold them for as long as it likes.
+#[tokio::test]
+async fn who_takes_nothing_over_http2_is_let_go_whatever_it_says() {
+    let limits = Limits { patience: Duration::from_millis(500), slowest_bytes_per_s: 1 << 20, ..PATIENT };
+    let server = Server::start(limits, Some(a_big_snapshot())).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.timer(hyper_util::rt::TokioTimer::new()).keep_alive_interval(Duration::from_millis(50));
+    let (mut client, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    let request = hyper::Request::get("http://h/snapshot/0").body(http_body_util::Empty::<Bytes>::new()).unwrap();
+    let talk = tokio::spawn(connection);
+    let answer = client.send_request(request).await.unwrap();
+    timeout(Duration::from_secs(8), talk).await.expect("let go").unwrap().unwrap_err();
+    drop(answer);
+}
+
 #[tokio::test]
 async fn half_closed_sockets_are_answered() {
     let server = Server::serving().await;
@@ -165,4 +182,20 @@ fn a_certificate_that_cannot_be_used_is_explained() {
     write(&folder, &certificate(2));
     std::fs::write(&files.cert, certificate(3).0.to_pem().unwrap()).unwrap();
     assert!(error(&files).contains("tls.key: "), "{}", error(&files));
+    let (certificate, key) = certificate(4);
+    let cipher = openssl::symm::Cipher::aes_256_cbc();
+    std::fs::write(&files.cert, certificate.to_pem().unwrap()).unwrap();
+    std::fs::write(&files.key, key.private_key_to_pem_pkcs8_passphrase(cipher, b"secret").unwrap()).unwrap();
+    assert!(error(&files).contains("without a passphrase"), "{}", error(&files));
+}
+
+#[test]
+fn files_that_may_be_read_at_last_are_read_again() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let files = write(&folder, &certificate(1));
+    let state = files.state();
+    assert_eq!(files.state(), state);
+    std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert_ne!(files.state(), state);
 }
