@@ -1,11 +1,12 @@
 //! Requests a second, beside nginx: the same bytes, on the same machine, in the same run, by turns.
 //!
 //! Snapshots of mainnet's size and a delta over the last hour, with connections that are kept and ones that are not. What
-//! counts is the ratio. `wrk` asks; it and nginx are Debian's.
+//! counts is the ratio. `wrk` asks; it and nginx are Debian's. Then, how long wallets wait in a crowd.
 
 mod support;
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -21,6 +22,12 @@ const TURN: &str = "3s";
 const TURNS: usize = 5;
 const CONNECTIONS: &str = "64";
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Connections that ask for nothing, of each kind that is slow, and of wallets.
+const IDLE: usize = 10_000;
+const SLOW: usize = 100;
+const WALLETS: usize = 1_000;
+/// How long one in a hundred wallets may have to wait for the first byte.
+const WAIT: Duration = Duration::from_millis(100);
 
 /// What is asked for, and how many requests a second there must be for each of nginx's.
 struct Case {
@@ -43,6 +50,7 @@ fn main() {
         Case { what: "delta", path: format!("/v2/snapshot/{}", served - 3_600), coding: None, at_least: 0.8 },
         Case { what: "nothing", path: format!("/v2/snapshot/{served}"), coding: None, at_least: 0.8 },
     ];
+    wait_in_a_crowd(&service, &cases);
     let files = TempDir::new().expect("a directory");
     let nginx = Nginx::start(files.path());
     for (n, case) in cases.iter().enumerate() {
@@ -52,6 +60,27 @@ fn main() {
             compare(case, body.len(), &service, &nginx, n, kept, how);
         }
     }
+}
+
+/// Among clients that are idle, or send their heads slowly, or take nothing of many answers.
+fn wait_in_a_crowd(service: &Service, cases: &[Case]) {
+    rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
+    let connect = || TcpStream::connect(service.address).ok();
+    let idle: Vec<TcpStream> = (0..IDLE).filter_map(|_| connect()).collect();
+    let slow: Vec<TcpStream> = (0..2 * SLOW).filter_map(|_| connect()).collect();
+    for (n, mut stream) in slow.iter().enumerate() {
+        let whole = "GET /v2/snapshot/0 HTTP/1.1\r\nHost: bench\r\n\r\n";
+        let said = if n % 2 == 0 { whole.repeat(50) } else { whole.trim_end().to_owned() };
+        stream.write_all(said.as_bytes()).expect("they have just come");
+    }
+    for case in cases.iter().filter(|case| case.coding.is_none()) {
+        let mut waits: Vec<Duration> = (0..WALLETS).map(|_| service.time(&case.path).0).collect();
+        waits.sort_unstable();
+        let wait = waits[WALLETS * 99 / 100];
+        let work = format!("{} among {IDLE} idle clients and {} slow ones: 99 % wait at most", case.what, 2 * SLOW);
+        table::time_row(&work, WAIT, wait);
+    }
+    drop((idle, slow));
 }
 
 fn compare(case: &Case, bytes: usize, service: &Service, nginx: &Nginx, file: usize, kept: bool, how: &str) {

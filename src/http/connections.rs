@@ -87,14 +87,17 @@ impl Connections {
         let line = Arc::new(Line::new(self.began));
         let mut open = self.open();
         if open.lines.len() >= self.limits.connections {
-            let crowd = (self.limits.connections / 16).max(1);
-            open.let_go(crowd, now_ms(self.began));
-            tracing::debug!(crowd, "no room for another connection: let go of idle ones");
+            open.make_room(now_ms(self.began));
         }
         open.next += 1;
         let id = open.next;
         open.lines.insert(id, Arc::clone(&line));
         Place { id, line, of: Arc::clone(self) }
+    }
+
+    /// Lets go of those who do the least with their places.
+    pub fn make_room(&self) {
+        self.open().make_room(now_ms(self.began));
     }
 
     /// Lets go of those who have taken more time than they may; where answers under way take too much memory, also of
@@ -120,6 +123,12 @@ impl Connections {
 }
 
 impl Open {
+    fn make_room(&mut self, now_ms: u64) {
+        let crowd = self.lines.len().div_ceil(16);
+        self.let_go(crowd, now_ms);
+        tracing::debug!(crowd, "no room for another connection: let go of idle ones");
+    }
+
     /// Those go who keep their places for the longest: whoever has just come, and has yet to ask, is not among them.
     fn let_go(&mut self, count: usize, now_ms: u64) {
         let keeps = |(id, line): (&u64, &Arc<Line>)| (Reverse(line.pace().keeps_ms(now_ms)), *id);

@@ -17,7 +17,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::App;
@@ -108,14 +108,14 @@ pub(super) async fn serve_within(
     let mut tasks = JoinSet::new();
     let mut looks = tokio::time::interval(LOOK_EVERY.min(limits.first_request / 2));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut stop = pin!(stop);
+    let (mut stop, mut rests_until) = (pin!(stop), None);
     loop {
         tokio::select! {
             biased;
             () = &mut stop => break,
             Some(_) = tasks.join_next() => {}
             _ = looks.tick() => connections.look(house.app.desk.is_pressed()),
-            stream = accept(&listener) => {
+            stream = accept(&listener, &connections, &mut rests_until) => {
                 let held = (connections.admit(), house.app.metrics.connected());
                 tasks.spawn(connection(stream, held, Arc::clone(&house), limits));
             }
@@ -149,15 +149,20 @@ fn http() -> Builder<TokioExecutor> {
 }
 
 /// Waits for a client. A failure concerns one client, or passes (too many open files): it is never the end of the
-/// service.
-async fn accept(listener: &TcpListener) -> TcpStream {
+/// service. Others make room then, and it rests for a second, also where it is begun anew meanwhile.
+async fn accept(listener: &TcpListener, connections: &Connections, rests_until: &mut Option<Instant>) -> TcpStream {
     loop {
+        if let Some(until) = *rests_until {
+            sleep_until(until).await;
+            *rests_until = None;
+        }
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection; trying again in a second");
-                sleep(Duration::from_secs(1)).await;
+                connections.make_room();
+                *rests_until = Some(Instant::now() + Duration::from_secs(1));
             }
         }
     }
