@@ -13,14 +13,23 @@ pub(super) fn start(desk: Arc<Desk>, tasks: &Tasks) {
         changes.mark_changed();
         let mut packer = desk.packer();
         while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
-            let (desk, is_stopping) = (Arc::clone(&desk), stop.clone());
-            let packed =
-                tokio::task::spawn_blocking(move || (desk.pack(&mut packer, || is_stopping.is_cancelled()), packer));
+            let (served_by, is_stopping) = (Arc::clone(&desk), stop.clone());
+            let packed = tokio::task::spawn_blocking(move || {
+                (served_by.pack(&mut packer, || is_stopping.is_cancelled()), packer)
+            });
             let Some(packed) = stop.run_until_cancelled(packed).await else { break };
-            let (packed, back) = packed?;
-            packer = back;
-            if let Some(Packed { effort, took }) = packed {
-                tracing::debug!(?effort, ?took, "compressed the snapshots");
+            match packed {
+                Ok((packed, back)) => {
+                    packer = back;
+                    if let Some(Packed { effort, took }) = packed {
+                        tracing::debug!(?effort, ?took, "compressed the snapshots");
+                    }
+                }
+                // An encoder panicked: no reason to serve nobody.
+                Err(error) => {
+                    packer = desk.packer();
+                    tracing::error!(%error, "compressing the snapshots failed: they are served as far as they are");
+                }
             }
         }
         Ok(())

@@ -170,6 +170,22 @@ async fn tls_speaks_both_versions_of_http_and_takes_up_a_new_certificate() {
     assert_eq!(server.plain().await, None, "nobody is answered in cleartext");
 }
 
+/// Over TLS, a body leaves in parts.
+#[tokio::test]
+async fn a_big_body_is_whole_over_tls() {
+    let folder = TempDir::new().unwrap();
+    let tls = Tls::open(write(&folder, &certificate(1))).unwrap();
+    let big = a_big_snapshot();
+    let server = Server::start_with(PATIENT, Some(tls), Some(big.clone())).await;
+    let mut stream = connect(&server, b"\x08http/1.1").await;
+    stream.write_all(b"GET /snapshot/0 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.ends_with(&[b"\r\n\r\n", &big.full.v1[..]].concat()));
+    let (status, body) = get_by_http2(connect(&server, b"\x02h2").await, "/snapshot/0").await;
+    assert!(status == 200 && body == big.full.v1);
+}
+
 #[test]
 fn a_certificate_that_cannot_be_used_is_explained() {
     let folder = TempDir::new().unwrap();
