@@ -209,7 +209,10 @@ impl Nginx {
         );
         let file = folder.join("nginx.conf");
         std::fs::write(&file, config).expect("room");
-        let mut command = Command::new("nginx");
+        // Where a user's path does not lead.
+        let program =
+            ["/usr/sbin/nginx", "nginx"].into_iter().find(|path| Path::new(path).exists()).unwrap_or("nginx");
+        let mut command = Command::new(program);
         command.arg("-c").arg(&file).stdin(Stdio::null());
         let process = command.spawn().expect("nginx, of Debian's package nginx-light");
         let started = Instant::now();
