@@ -9,7 +9,7 @@ use rgsd::snapshot::Version;
 use serde_json::Value;
 
 use crate::support::proxies::Proxy;
-use crate::support::{Running, Wallet, World, eventually_told, story};
+use crate::support::{LOOK_EVERY, Running, Wallet, World, eventually_told, story};
 
 /// A service whose snapshots are compressed.
 async fn serving(world: &World) -> Running {
@@ -107,6 +107,21 @@ fn caddy_gives_wallets_what_rgsd_gives() {
     });
 }
 
+/// A path whose copy at nginx has three seconds to live at most, and its entity tag. Those that are tried begin with this
+/// number.
+async fn one_that_expires_soon(world: &World, service: &Running, nginx: &Proxy, first: u32) -> (String, String) {
+    for number in first.. {
+        let left_s = service.status().next_cut.expect("known").saturating_sub(world.now_s());
+        world.clock.advance(Duration::from_secs(left_s.saturating_sub(3).into()));
+        let path = format!("/v2/snapshot/{number}");
+        let answer = nginx.get(&path).await;
+        if (1..=3).any(|age| header(&answer, "cache-control").contains(&format!("max-age={age},"))) {
+            return (path, header(&answer, "etag").to_owned());
+        }
+    }
+    unreachable!("there are many numbers")
+}
+
 #[test]
 fn nginx_keeps_what_rgsd_lets_it_keep() {
     story(async {
@@ -133,18 +148,19 @@ fn nginx_keeps_what_rgsd_lets_it_keep() {
             eventually_told("it is kept", || words.to_owned(), is_kept).await;
         }
 
-        // A copy whose time is up serves on where rgsd is away.
-        let mut number = 0;
-        let path = loop {
-            number += 1;
-            let left_s = service.status().next_cut.expect("known").saturating_sub(world.now_s());
-            world.clock.advance(Duration::from_secs(left_s.saturating_sub(3).into()));
-            let path = format!("/v2/snapshot/{number}");
-            let answer = nginx.get(&path).await;
-            if (1..=3).any(|age| header(&answer, "cache-control").contains(&format!("max-age={age},"))) {
-                break path;
-            }
-        };
+        // A copy whose time is up gives way to the next epoch, for the first wallet that comes.
+        let (path, tag) = one_that_expires_soon(&world, &service, &nginx, 1).await;
+        service.soon_next_epoch().await;
+        let mut answer = nginx.get(&path).await;
+        while header(&answer, "x-cache") == "HIT" {
+            tokio::time::sleep(LOOK_EVERY).await; // three seconds at most
+            answer = nginx.get(&path).await;
+        }
+        assert_eq!(header(&answer, "etag"), header(&service.get(&path).await, "etag"));
+        assert_ne!(header(&answer, "etag"), tag);
+
+        // Where rgsd is away, it serves on.
+        let (path, _) = one_that_expires_soon(&world, &service, &nginx, 1_000).await;
         service.stop().await;
         let stale = async || {
             let answer = nginx.get(&path).await;
@@ -152,7 +168,7 @@ fn nginx_keeps_what_rgsd_lets_it_keep() {
             header(&answer, "x-cache") == "STALE"
         };
         eventually_told("the copy outlives rgsd", String::new, stale).await;
-        assert_eq!(nginx.get("/v2/snapshot/99").await.status(), 502, "there is no copy");
+        assert_eq!(nginx.get("/v2/snapshot/9999").await.status(), 502, "there is no copy");
     });
 }
 
