@@ -117,14 +117,17 @@ fn systemd_is_told_of_the_start_the_life_and_the_end() {
                 .env("WATCHDOG_USEC", "200000")
         });
 
-        let before = manager.hears("READY=1");
+        let mut before = manager.hears("READY=1");
         assert!(!before.iter().any(|line| line.starts_with("STOPPING")), "{before:?}");
         let alive = reqwest::get(format!("{}/healthz", process.url().await)).await.expect("it listens by then");
         assert_eq!(alive.status(), 200);
+        // How it fares is told once, maybe along with a sign of life.
         for _ in 0..3 {
-            manager.hears("WATCHDOG=1");
+            before.extend(manager.hears("WATCHDOG=1"));
         }
-        manager.hears("STATUS=serving epoch ");
+        if !before.iter().any(|line| line.starts_with("STATUS=serving epoch ")) {
+            manager.hears("STATUS=serving epoch ");
+        }
 
         process.signal("TERM");
         manager.hears("STOPPING=1");
