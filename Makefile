@@ -7,14 +7,13 @@ PYLN := tests/support/pyln-requirements.txt
 BROWSER := tests/browser/package-lock.json
 DEPLOY := tests/support/deploy-requirements.txt
 
-.PHONY: test soak tools lint docs bench sizes goldens fuzz deploy-check
+.PHONY: test soak tools bench-tools lint docs bench serving sizes goldens fuzz deploy-check
 
-# Debian's packages that building (compilers for C and C++; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
 # Debian's packages that building (compilers for C and C++; perl and make for the vendored OpenSSL) and testing (PostgreSQL,
 # pgbouncer and Python; a browser, with Node.js to drive it; and what reads the files in deploy/: systemd-analyze, nginx, Caddy,
 # openssl, node) need, installed where they are missing (as root). None of the services that come with them is started
 # (policy-rc.d), and Debian's default cluster is not made: the tests start their own. From PyPI come, in target/pyln, Core
-# Lightning's own reader of recordings and, in target/deploy, hadolint and a reader of YAML; from npm, in target/browser, what
+# Lightning's own reader of recordings and, in target/deploy, hadolint; from npm, in target/browser, what
 # drives the browser: made once, and again when their versions change.
 tools:
 	@missing=; \
@@ -49,6 +48,10 @@ tools:
 		rm -rf target/deploy && python3 -m venv target/deploy && \
 		target/deploy/bin/pip install --quiet --disable-pip-version-check -r $(DEPLOY) && \
 		cp $(DEPLOY) target/deploy/requirements.txt; }
+
+# What benches need beyond that: somebody who asks for much.
+bench-tools: tools
+	@command -v wrk >/dev/null || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends wrk; }
 
 # The wallets' test builds the official client with a feature that must not reach `rgsd`: by an invocation of its own.
 test: tools
@@ -92,10 +95,18 @@ docs: tools
 # Mainnet-size benches, some ten minutes on a quiet machine; ends with a table of what was measured against its budget.
 bench: SHELL := /bin/bash
 bench: .SHELLFLAGS := -o pipefail -c
-bench: tools
+bench: bench-tools
 	mkdir -p target
 	cargo bench --locked --bench '*' 2>&1 | tee target/bench.log
 	@echo; echo '| work | budget | measured | share of the budget |'; echo '|---|---|---|---|'; grep '^| ' target/bench.log
+
+# Requests a second beside nginx, which serves the same bytes in the same run, and how long wallets wait in a crowd: some
+# five minutes.
+serving: SHELL := /bin/bash
+serving: .SHELLFLAGS := -o pipefail -c
+serving: bench-tools
+	@echo '| work | budget | measured | share of the budget |'; echo '|---|---|---|---|'
+	@cargo bench --quiet --locked --bench serving | grep '^| '
 
 # README's table of how many bytes wallets fetch, made anew within some minutes. MAP=<Core Lightning's compressed map> takes
 # the shape of a real network.

@@ -1,7 +1,10 @@
 //! Requests a second, beside nginx: the same bytes, on the same machine, in the same run, by turns.
 //!
 //! Snapshots of mainnet's size and a delta over the last hour, with connections that are kept and ones that are not. What
-//! counts is the ratio. `wrk` asks; it and nginx are Debian's. Then, how long wallets wait in a crowd.
+//! counts is the ratio. `wrk` asks; it and nginx are Debian's.
+//!
+//! Then wallets in a crowd: how long they wait for a full snapshot while ten thousand connections ask for nothing, and
+//! hundreds ask and take nothing, or never come to an end.
 
 mod support;
 
@@ -9,25 +12,27 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use support::service::{Service, fill, free_address};
 use support::table;
+use support::talking::DAYS;
 
 /// How long each turn takes, and how many there are.
 const TURN: &str = "3s";
 const TURNS: usize = 5;
 const CONNECTIONS: &str = "64";
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Connections that ask for nothing, of each kind that is slow, and of wallets.
+/// How many connections ask for nothing, how many are worse, and how many wallets come meanwhile.
 const IDLE: usize = 10_000;
-const SLOW: usize = 100;
+const RUDE: usize = 200;
 const WALLETS: usize = 1_000;
-/// How long one in a hundred wallets may have to wait for the first byte.
 const WAIT: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is asked for, and how many requests a second there must be for each of nginx's.
 struct Case {
@@ -42,15 +47,25 @@ fn main() {
     let entries = fill(folder.path());
     println!("a journal of {entries} entries");
     let service = Service::start(folder.path(), "1h", &[]);
-    service.until(|service| service.status()["deltas"]["known_epochs"].as_u64() > Some(100));
-    let served = service.status()["epoch"]["timestamp"].as_u64().expect("an epoch");
+    service.until(|service| {
+        let status = service.status();
+        let is_new = status["epoch"]["seq"].as_u64() > Some(entries);
+        is_new && status["deltas"]["known_epochs"].as_u64() > Some(100)
+    });
+    let oldest = service.status()["deltas"]["oldest_epoch"].as_u64().expect("known epochs");
+    let epoch = |hour: u64| oldest + hour * 3_600;
+    let last = u64::from(DAYS) * 24 - 1;
     let cases = [
         Case { what: "full v2", path: "/v2/snapshot/0".to_owned(), coding: None, at_least: 1.0 },
         Case { what: "full v2, zstd", path: "/v2/snapshot/0".to_owned(), coding: Some("zstd"), at_least: 1.0 },
-        Case { what: "delta", path: format!("/v2/snapshot/{}", served - 3_600), coding: None, at_least: 0.8 },
-        Case { what: "nothing", path: format!("/v2/snapshot/{served}"), coding: None, at_least: 0.8 },
+        Case {
+            what: "delta over 1 h",
+            path: format!("/v2/snapshot/{}", epoch(last - 1)),
+            coding: None,
+            at_least: 0.8,
+        },
+        Case { what: "small delta", path: format!("/v2/snapshot/{}", epoch(last)), coding: None, at_least: 0.8 },
     ];
-    wait_in_a_crowd(&service, &cases);
     let files = TempDir::new().expect("a directory");
     let nginx = Nginx::start(files.path());
     for (n, case) in cases.iter().enumerate() {
@@ -60,27 +75,62 @@ fn main() {
             compare(case, body.len(), &service, &nginx, n, kept, how);
         }
     }
+    crowd(service.address);
+    println!("memory at the end: {}", service.memory());
 }
 
-/// Among clients that are idle, or send their heads slowly, or take nothing of many answers.
-fn wait_in_a_crowd(service: &Service, cases: &[Case]) {
+/// How long wallets wait that come one after the other: half of them at most, and 99 of a hundred.
+fn wait(address: SocketAddr) -> [Duration; 2] {
+    let mut waits: Vec<Duration> = (0..WALLETS)
+        .map(|_| {
+            let started = Instant::now();
+            let mut stream = TcpStream::connect(address).expect("it listens");
+            stream
+                .write_all(b"GET /v2/snapshot/0 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                .expect("it reads");
+            let read = std::io::copy(&mut stream, &mut std::io::sink()).expect("a whole answer");
+            assert!(read > 1_000_000, "a snapshot");
+            started.elapsed()
+        })
+        .collect();
+    waits.sort_unstable();
+    [waits[WALLETS / 2], waits[WALLETS * 99 / 100]]
+}
+
+fn crowd(address: SocketAddr) {
     rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
-    let connect = || TcpStream::connect(service.address).ok();
-    let idle: Vec<TcpStream> = (0..IDLE).filter_map(|_| connect()).collect();
-    let slow: Vec<TcpStream> = (0..2 * SLOW).filter_map(|_| connect()).collect();
-    for (n, mut stream) in slow.iter().enumerate() {
-        let whole = "GET /v2/snapshot/0 HTTP/1.1\r\nHost: bench\r\n\r\n";
-        let said = if n % 2 == 0 { whole.repeat(50) } else { whole.trim_end().to_owned() };
-        stream.write_all(said.as_bytes()).expect("they have just come");
+    let [alone, alone_99] = wait(address);
+    let idle: Vec<TcpStream> = (0..IDLE).filter_map(|_| TcpStream::connect(address).ok()).collect();
+    let crowding = Arc::new(AtomicBool::new(true));
+    let rude: Vec<JoinHandle<()>> = (0..RUDE)
+        .map(|n| {
+            let crowding = Arc::clone(&crowding);
+            spawn(move || {
+                while crowding.load(Ordering::Relaxed) {
+                    be_rude(address, n.is_multiple_of(2), &crowding);
+                }
+            })
+        })
+        .collect();
+    let [crowded, crowded_99] = wait(address);
+    crowding.store(false, Ordering::Relaxed);
+    rude.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    println!("{} idle connections, {RUDE} rude ones: {crowded:.1?} instead of {alone:.1?}", idle.len());
+    println!("and 99 of a hundred {crowded_99:.1?} instead of {alone_99:.1?}");
+    table::time_row("a full snapshot in a crowd of 10,000: 99 of a hundred wallets have it after", WAIT, crowded_99);
+}
+
+/// Asks for snapshots and takes nothing of them, or sends a head that never ends.
+fn be_rude(address: SocketAddr, asks: bool, crowding: &AtomicBool) {
+    let Ok(mut stream) = TcpStream::connect(address) else { return };
+    let request =
+        if asks { "GET /v2/snapshot/0 HTTP/1.1\r\nHost: h\r\n\r\n" } else { "GET /v2/snapshot/0 HTTP/1.1\r\n" };
+    if stream.write_all(request.as_bytes()).is_err() {
+        return;
     }
-    for case in cases.iter().filter(|case| case.coding.is_none()) {
-        let mut waits: Vec<Duration> = (0..WALLETS).map(|_| service.time(&case.path).0).collect();
-        waits.sort_unstable();
-        let wait = waits[WALLETS * 99 / 100];
-        let work = format!("{} among {IDLE} idle clients and {} slow ones: 99 % wait at most", case.what, 2 * SLOW);
-        table::time_row(&work, WAIT, wait);
+    while crowding.load(Ordering::Relaxed) && (asks || stream.write_all(b"X: y\r\n").is_ok()) {
+        sleep(Duration::from_millis(200));
     }
-    drop((idle, slow));
 }
 
 fn compare(case: &Case, bytes: usize, service: &Service, nginx: &Nginx, file: usize, kept: bool, how: &str) {
@@ -159,7 +209,10 @@ impl Nginx {
         );
         let file = folder.join("nginx.conf");
         std::fs::write(&file, config).expect("room");
-        let mut command = Command::new("nginx");
+        // Where a user's path does not lead.
+        let program =
+            ["/usr/sbin/nginx", "nginx"].into_iter().find(|path| Path::new(path).exists()).unwrap_or("nginx");
+        let mut command = Command::new(program);
         command.arg("-c").arg(&file).stdin(Stdio::null());
         let process = command.spawn().expect("nginx, of Debian's package nginx-light");
         let started = Instant::now();

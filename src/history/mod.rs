@@ -62,7 +62,7 @@ pub struct ViewChannel {
     pub nodes: [u32; 2],
     /// The funding output's value, where it is proven.
     pub capacity_sat: Option<u64>,
-    /// By [`Direction`]: what each end charges.
+    /// By [`Direction`](crate::gossip::Direction): what each end charges.
     pub policies: [Policy; 2],
 }
 

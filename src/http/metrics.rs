@@ -19,6 +19,7 @@ use ::metrics::{Key, KeyName, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::Status;
+use crate::gossip::{Clock, SystemClock, UnixMs};
 
 use self::list::LIST;
 pub use self::list::{ALL, Kind, Metric, PREFIX, table};
@@ -60,6 +61,9 @@ pub struct Metrics {
     stages: [::metrics::Histogram; Stage::ALL.len()],
     published: ::metrics::Counter,
     failed: ::metrics::Counter,
+    /// When the process started, give or take a moment. The system's own word is in files that a hardened service does
+    /// not see (`ProcSubset=pid`).
+    started: UnixMs,
     /// What counters of others' were at the last look: theirs begin anew when a run of the service does, ours never.
     before: Mutex<HashMap<Key, u64>>,
 }
@@ -74,6 +78,7 @@ impl Default for Metrics {
             stages: Stage::ALL.map(|stage| LIST.rgsd_epoch_stage_seconds.of(&recorder, [stage.name()])),
             published: LIST.rgsd_epochs_total.of(&recorder, ["published"]),
             failed: LIST.rgsd_epochs_total.of(&recorder, ["failed"]),
+            started: SystemClock.now(),
             before: Mutex::default(),
             recorder,
             handle,
@@ -133,6 +138,7 @@ impl Metrics {
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         scrape::Scrape { recorder: &self.recorder, before: &mut before }.take(status);
         drop(before);
+        scrape::process(&self.recorder, self.started);
         self.handle.render()
     }
 }

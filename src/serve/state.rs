@@ -70,6 +70,13 @@ struct Told {
     recent: VecDeque<RecentSnapshot>,
 }
 
+impl Told {
+    fn takes(&mut self, history: &History) {
+        self.history = history.size();
+        self.fee_changes.clone_from(history.fee_changes());
+    }
+}
+
 impl State {
     pub fn new(config: &Config, desk: Arc<Desk>, clock: Arc<dyn Clock>) -> Self {
         let recent = desk.latest().iter().map(|served| RecentSnapshot::of(&served.snapshot)).collect();
@@ -213,15 +220,15 @@ impl State {
 
     /// The journal was read.
     pub fn history_begins(&self, history: &History) {
-        self.history_is(history);
-        self.told().fee_changes_read = history.fee_changes().total();
+        let mut told = self.told();
+        told.takes(history);
+        // At once: between the two, whoever looks would see everything that was ever journaled as heard just now.
+        told.fee_changes_read = history.fee_changes().total();
     }
 
     /// The history has got on.
     pub fn history_is(&self, history: &History) {
-        let mut told = self.told();
-        told.history = history.size();
-        told.fee_changes.clone_from(history.fee_changes());
+        self.told().takes(history);
     }
 
     /// A snapshot is served from now on.

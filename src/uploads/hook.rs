@@ -12,7 +12,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, StatusCode, redirect};
 use serde::Serialize;
 
-use super::{ANSWER_WITHIN, CONNECT_WITHIN, Failure, Parcel, Place, is_mistake, read_secret};
+use super::{CONNECT_WITHIN, Failure, Parcel, Place, is_mistake, read_secret, within};
 use crate::config::{Upload, UploadFormat};
 use crate::snapshot::{Snapshot, Version};
 
@@ -46,7 +46,7 @@ impl Hook {
     async fn post(&self, path: &str, kind: &'static str, body: Bytes) -> Result<(), Failure> {
         let key = api_key(&self.settings).await.map_err(|error| Failure::mistake(format!("{error:#}")))?;
         let url = format!("{}{path}", self.settings.url);
-        let request = self.client.post(url).header(CONTENT_TYPE, kind).body(body);
+        let request = self.client.post(url).header(CONTENT_TYPE, kind).timeout(within(body.len())).body(body);
         let request = key.into_iter().fold(request, |request, key| request.header(API_KEY, key));
         let answer = request.send().await.map_err(|error| Failure::passing(plain(error)))?;
         let status = answer.status();
@@ -102,7 +102,7 @@ pub async fn check(settings: &Upload) -> anyhow::Result<String> {
 /// Redirections are not followed: they would turn the POST into a GET, or take the key elsewhere.
 fn client() -> anyhow::Result<Client> {
     let client = Client::builder().redirect(redirect::Policy::none());
-    client.connect_timeout(CONNECT_WITHIN).timeout(ANSWER_WITHIN).build().context("upload.url: no TLS to be had")
+    client.connect_timeout(CONNECT_WITHIN).build().context("upload.url: no TLS to be had")
 }
 
 async fn api_key(settings: &Upload) -> anyhow::Result<Option<HeaderValue>> {

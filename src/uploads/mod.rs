@@ -5,6 +5,7 @@
 //! out as long as the place can be reached (one that was overtaken is skipped), and that no credential is ever told. Holds
 //! handles to the served bytes, and no queue: what there is to do is one value, the newest.
 
+mod answers;
 mod crypto;
 mod hook;
 mod s3;
@@ -34,9 +35,14 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 /// How long an upload that is under way may take after the stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(2);
-/// How long connecting may take, and one request with its answer.
+/// When to try again what it takes somebody to mend, where no epoch comes before: they may have, and the next epoch may
+/// be a day away.
+const MENDED_AFTER: Duration = Duration::from_secs(15 * 60);
+/// How long connecting may take, and one request with its answer …
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// … beside the time that its body takes on the slowest line that will do.
+const SLOWEST_BYTES_PER_S: usize = 32 << 10;
 /// No secret is longer.
 const MOST_SECRET_BYTES: u64 = 64 << 10;
 
@@ -135,6 +141,11 @@ impl Failure {
     }
 }
 
+/// How long a request with a body of so many bytes may take.
+fn within(bytes: usize) -> Duration {
+    ANSWER_WITHIN + Duration::from_secs((bytes / SLOWEST_BYTES_PER_S) as u64)
+}
+
 /// Whether an HTTP status says that the same request will not be answered better in a while. A redirection is not
 /// followed: a receiver that has moved is for the operator to find.
 fn is_mistake(status: u16) -> bool {
@@ -143,7 +154,7 @@ fn is_mistake(status: u16) -> bool {
 
 /// How the work on one epoch ended.
 enum End {
-    /// It is uploaded, or cannot be: the next one is waited for.
+    /// It is uploaded: the next one is waited for.
     Over,
     Overtaken,
     Stopped,
@@ -193,7 +204,7 @@ impl<P: Place> Worker<P> {
         }
     }
 
-    /// Tries until it succeeds, cannot succeed, or is overtaken. An attempt that is under way may end: where epochs
+    /// Tries until it succeeds, or is overtaken. An attempt that is under way may end: where epochs
     /// come faster than they can be uploaded, some must arrive.
     async fn upload(&mut self, parcel: &Arc<Parcel>) -> End {
         let retry = ExponentialBuilder::default().with_min_delay(RETRY_FIRST).with_max_delay(RETRY_MOST);
@@ -205,21 +216,19 @@ impl<P: Place> Worker<P> {
                 sent = self.place.send(parcel, &mut done) => sent,
                 () = soon_after(&stop) => return End::Stopped,
             };
-            match sent {
+            let wait = match sent {
                 Ok(()) => {
                     self.works(parcel.epoch());
                     return End::Over;
                 }
                 Err(failure) => {
-                    let again = !failure.mistake;
+                    let mistake = failure.mistake;
                     self.fails(failure);
-                    if !again {
-                        return End::Over;
-                    }
+                    if mistake { MENDED_AFTER } else { retries.next().unwrap_or(RETRY_MOST) }
                 }
-            }
+            };
             tokio::select! {
-                () = tokio::time::sleep(retries.next().unwrap_or(RETRY_MOST)) => {}
+                () = tokio::time::sleep(wait) => {}
                 Ok(()) = self.newest.changed() => return End::Overtaken,
                 () = stop.cancelled() => return End::Stopped,
             }
@@ -232,7 +241,10 @@ impl<P: Place> Worker<P> {
         let (to, said) = (&self.to, self.failing.map(|(_, mistake)| mistake));
         match (said, mistake) {
             (None | Some(false), true) => {
-                tracing::warn!("uploads to {to} fail, and are tried again with the next epoch: {trouble}");
+                tracing::warn!(
+                    "uploads to {to} fail, and are tried again with the next epoch, after {} minutes at the latest: {trouble}",
+                    MENDED_AFTER.as_secs() / 60
+                );
             }
             (None, false) => tracing::warn!("uploads to {to} fail, and are tried again and again: {trouble}"),
             (Some(_), _) => tracing::debug!("uploads to {to} still fail: {trouble}"),

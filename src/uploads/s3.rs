@@ -14,9 +14,11 @@ use object_store::{
     Attribute, Attributes, BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, PutOptions, PutPayload,
     RetryConfig,
 };
+use tokio::time::timeout;
 
+use super::answers::{self, Bounding};
 use super::crypto::OpenSsl;
-use super::{ANSWER_WITHIN, CONNECT_WITHIN, Failure, Parcel, Place, is_mistake, read_secret};
+use super::{CONNECT_WITHIN, Failure, Parcel, Place, is_mistake, read_secret, within};
 use crate::config::S3;
 use crate::gossip::Clock;
 use crate::snapshot::Desk;
@@ -28,9 +30,10 @@ use crate::text::Secret;
 const FRESH_FOR_MOST_S: u32 = 300;
 /// Where the next cut is not known, or overdue.
 const FRESH_FOR_LEAST_S: u32 = 10;
-/// The manifest, and how large it may be: what was left out is named there.
+/// The manifest.
 const EPOCH: &str = "epoch.json";
-const MOST_MANIFEST_BYTES: u64 = 1 << 20;
+/// No file is larger.
+const MOST_BYTES: usize = 16 << 20;
 /// The object that a check leaves for a moment.
 const PROBE: &str = ".rgsd-check";
 /// How long a check waits.
@@ -73,7 +76,7 @@ impl Bucket {
         let kept = self.store.take().filter(|(kept, _)| *kept == secret);
         let store = match kept {
             Some((_, store)) => store,
-            None => open(&self.settings, secret.as_ref(), ANSWER_WITHIN).map_err(failure)?,
+            None => open(&self.settings, secret.as_ref(), within(MOST_BYTES)).map_err(failure)?,
         };
         Ok(self.store.insert((secret, store)).1.clone())
     }
@@ -97,7 +100,10 @@ impl Place for Bucket {
                 (Attribute::CacheControl, self.freshness.cache_control()),
             ];
             let options = PutOptions { attributes: Attributes::from_iter(attributes), ..PutOptions::default() };
-            let put = store.put_opts(&at, PutPayload::from(bytes.clone()), options).await;
+            let put = store.put_opts(&at, PutPayload::from(bytes.clone()), options);
+            let Ok(put) = timeout(within(bytes.len()), put).await else {
+                return Err(Failure::passing(format!("{} does not answer in time", place(&self.settings))));
+            };
             put.map_err(|error| failure(&self.settings, &error))?;
             *done += 1;
         }
@@ -111,11 +117,11 @@ impl Place for Bucket {
 async fn is_overtaken(store: &AmazonS3, settings: &S3, epoch: u32) -> bool {
     let there = async {
         let found = store.get(&object(settings, EPOCH).ok()?).await.ok()?;
-        let small = found.meta.size <= MOST_MANIFEST_BYTES;
+        let small = found.meta.size <= answers::MOST_BYTES as u64;
         let manifest = if small { found.bytes().await.ok()? } else { return None };
         serde_json::from_slice::<Manifest>(&manifest).ok()
     };
-    let newer = there.await.is_some_and(|there| there.timestamp > epoch);
+    let newer = timeout(within(0), there).await.ok().flatten().is_some_and(|there| there.timestamp > epoch);
     if newer {
         tracing::info!(epoch, "{} has a newer epoch already", name(settings));
     }
@@ -149,6 +155,11 @@ fn name(settings: &S3) -> String {
     format!("s3://{bucket}{prefix}{at}")
 }
 
+/// Where requests go.
+fn place(settings: &S3) -> String {
+    settings.endpoint.as_ref().map_or_else(|| "AWS".to_owned(), ToString::to_string)
+}
+
 fn object(settings: &S3, path: &str) -> anyhow::Result<Path> {
     let path = settings.prefix.as_ref().map_or_else(|| path.to_owned(), |prefix| format!("{prefix}/{path}"));
     Path::parse(&path).with_context(|| format!("s3.prefix: no object can be named {path}"))
@@ -179,6 +190,7 @@ fn open(settings: &S3, secret: Option<&Secret>, patience: Duration) -> anyhow::R
         .with_client_options(options.with_allow_http(plain))
         .with_virtual_hosted_style_request(!settings.is_path_style())
         .with_crypto_provider(Arc::new(OpenSsl))
+        .with_http_connector(Bounding)
         // One place decides when to try again.
         .with_retry(RetryConfig { backoff: BackoffConfig::default(), max_retries: 0, retry_timeout: patience });
     let builder = match endpoint {
@@ -222,7 +234,7 @@ fn unanswered(settings: &S3, error: &Error) -> Failure {
     if error.to_string().contains("redirect without LOCATION") {
         return Failure::mistake("the bucket is elsewhere: check s3.region and s3.endpoint");
     }
-    let at = settings.endpoint.as_ref().map_or_else(|| "AWS".to_owned(), ToString::to_string);
+    let at = place(settings);
     let role = if settings.access_key_id.is_none() { ", or the source of the machine's role," } else { "" };
     match of_http {
         true => Failure::passing(format!("{at}{role} cannot be reached: {cause}")),

@@ -94,6 +94,23 @@ const commands = {
     return seen;
   },
 
+  // A wallet in a page of another origin: it fetches a snapshot with a header of its own, and asks again for what it has.
+  async elsewhere(path) {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(new URL('/healthz', url).href.replace('127.0.0.1', 'localhost'));
+    const seen = await page.evaluate(async (snapshot) => {
+      const headers = { 'x-wallet': 'mine' };
+      const answer = await fetch(snapshot, { headers });
+      const bytes = new Uint8Array(await answer.arrayBuffer());
+      const tag = answer.headers.get('etag');
+      const again = await fetch(snapshot, { headers: { ...headers, 'if-none-match': tag }, cache: 'no-store' });
+      return { origin: location.origin, status: answer.status, bytes: [...bytes], again: again.status };
+    }, new URL(path, url).href);
+    await context.close();
+    return seen;
+  },
+
   // A page that stays open, its keyboard focus on the second of what can have it, which is unfolded; time is the test's.
   async stay() {
     staying = await open({ viewport: { width: 390, height: 700 } });

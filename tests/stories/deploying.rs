@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use rgsd::config::KEYS;
 use serde_json::Value;
@@ -47,7 +46,8 @@ fn every_setting_that_a_file_names_is_one() {
     // The file itself, and the image's name in examples.
     let others = ["RGSD_CONFIG", "RGSD_REPOSITORY", "RGSD_REVISION"];
     let flags: BTreeSet<String> = KEYS.iter().map(|key| format!("--{}", key.flag())).collect();
-    let files = fs::read_dir(root().join("deploy")).expect("deploy/").flatten().map(|entry| entry.path());
+    let files = ["", "grafana", "prometheus"].map(|folder| fs::read_dir(deploy(folder)).expect("a folder").flatten());
+    let files = files.into_iter().flatten().map(|entry| entry.path()).filter(|path| path.is_file());
     for path in files.chain([root().join("docs/replicas.md"), root().join("docs/cdn.md")]) {
         let text = fs::read_to_string(&path).expect("a text");
         let words = |letter: fn(char) -> bool| text.split(move |c| !letter(c));
@@ -140,15 +140,7 @@ fn caddy_and_fly_read_their_files() {
 }
 
 fn compose() -> Value {
-    let script = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
-    let mut python = Command::new(root().join("target/deploy/bin/python3"));
-    let python = python.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut python = python.unwrap_or_else(|error| panic!("target/deploy: {error}; {TOOLS}"));
-    let mut input = python.stdin.take().expect("piped");
-    input.write_all(read("compose.yaml").as_bytes()).expect("written");
-    drop(input);
-    let output = python.wait_with_output().expect("it ends");
-    serde_json::from_slice(&output.stdout).expect("YAML")
+    serde_saphyr::from_str(&read("compose.yaml")).expect("YAML")
 }
 
 fn names(value: &Value) -> BTreeSet<&str> {

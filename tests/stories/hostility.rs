@@ -106,8 +106,10 @@ fn a_liar_among_good_peers_is_refused_by_reason_and_not_believed() {
                 REASONS.iter().all(|reason| status.messages.refused.contains_key(*reason))
             })
             .await;
-        service.eventually("no proof is pending", |status| status.proofs.pending == 0).await;
-        assert!(service.status().messages.refused["funding_refused"] >= 21);
+        let unfunded = |status: &rgsd::http::Status| status.messages.refused.get("funding_refused").copied();
+        service
+            .eventually("no lie about a funding is left", |s| unfunded(s) >= Some(21) && s.proofs.pending == 0)
+            .await;
         assert_eq!(service.status().messages.accepted, messages, "of the lies, none was");
         let told = service.get("/status.json").await.text().await.expect("a body");
         assert!(REASONS.iter().all(|reason| told.contains(reason)), "{told}");

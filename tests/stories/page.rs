@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rgsd::gossip::Direction;
+use rgsd::snapshot::Version;
 use rgsd::synth::Behaviour;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -133,6 +134,11 @@ fn people_see_how_the_server_fares() {
         {
             assert!(plain["text"].as_str().is_some_and(|text| text.contains(told)), "{told}: {plain}");
         }
+
+        let fetched = browser.tell("elsewhere /v2/snapshot/0");
+        assert!(fetched["origin"].as_str().is_some_and(|origin| origin.starts_with("http://localhost:")));
+        assert_eq!((&fetched["status"], &fetched["again"]), (&json!(200), &json!(304)));
+        assert!(fetched["bytes"] == json!(service.fetch(Version::V2).await), "the bytes that every wallet gets");
 
         let stays = browser.tell("stay");
         assert_ne!(stays["before"]["figure"], stays["after"]["figure"], "ages tick");

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 use super::super::{ArchiveStatus, BodySizes, EpochStatus, MessageCounts, PeerStatus, Status};
 use super::list::{Counter, Gauge, LIST};
 use super::requests::encoding_name;
-use crate::gossip::check;
+use crate::gossip::{UnixMs, check};
 use crate::journal::link::Role;
 use crate::snapshot::{Coding, DeskStatus};
 
@@ -48,8 +48,6 @@ impl Scrape<'_> {
             self.sizes("v2", &sizes.v2);
         }
         self.deltas(&status.deltas);
-        // It looks at this process alone, and at nothing for which it would wait.
-        ::metrics::with_local_recorder(self.recorder, || metrics_process::Collector::default().collect());
     }
 
     fn messages(&mut self, status: &Status) {
@@ -126,6 +124,26 @@ impl Scrape<'_> {
     fn grow<const LABELS: usize>(&mut self, counter: &Counter<LABELS>, values: [&'static str; LABELS], now: u64) {
         let before = self.before.insert(counter.0.key(values), now).unwrap_or(0);
         counter.of(self.recorder, values).increment(now.checked_sub(before).unwrap_or(now));
+    }
+}
+
+/// Sets what the system tells of this process: its own, so that there is nothing for which it would wait.
+pub(super) fn process(recorder: &PrometheusRecorder, started: UnixMs) {
+    let told = metrics_process::collector::collect();
+    let set = |gauge: &Gauge<0>, value: Option<u64>| {
+        if let Some(value) = value {
+            gauge.of(recorder, []).set(number(value));
+        }
+    };
+    set(&LIST.process_start_time_seconds, Some(started.secs().into()));
+    set(&LIST.process_resident_memory_bytes, told.resident_memory_bytes);
+    set(&LIST.process_virtual_memory_bytes, told.virtual_memory_bytes);
+    set(&LIST.process_virtual_memory_max_bytes, told.virtual_memory_max_bytes);
+    set(&LIST.process_open_fds, told.open_fds);
+    set(&LIST.process_max_fds, told.max_fds);
+    set(&LIST.process_threads, told.threads);
+    if let Some(seconds) = told.cpu_seconds_total {
+        LIST.process_cpu_seconds_total.of(recorder, []).absolute(seconds as u64);
     }
 }
 

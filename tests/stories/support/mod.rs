@@ -2,8 +2,8 @@
 //! [`Process`], and a [`Wallet`] that judges what is served.
 
 pub mod archive;
-pub mod nginx;
 mod process;
+pub mod proxies;
 pub mod receivers;
 mod running;
 mod wallet;

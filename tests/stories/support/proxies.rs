@@ -1,40 +1,74 @@
-//! nginx as an operator runs it: with a file of ours, on other ports, with a certificate made on the spot.
+//! nginx and Caddy as an operator runs them: with a file of ours, at another address; nginx with a certificate made on the
+//! spot, Caddy without TLS, which it would fetch a certificate for.
 
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
 use super::eventually_told;
 
-/// A running nginx; killed when dropped.
-pub struct Nginx {
+/// A running web server; killed when dropped.
+pub struct Proxy {
     child: Child,
     folder: TempDir,
-    port: u16,
+    /// Scheme, address, port.
+    base: String,
 }
 
-impl Nginx {
+/// Where it serves: on an address of its own, so that nobody else has these ports, nor gets them a moment before.
+const TLS_PORT: u16 = 8443;
+const PLAIN_PORT: u16 = 8080;
+
+fn own_address() -> Ipv4Addr {
+    static PROXIES: AtomicU32 = AtomicU32::new(1);
+    let (process, proxy) = (std::process::id() & 0x3fff, PROXIES.fetch_add(1, Ordering::Relaxed) & 0xff);
+    Ipv4Addr::from_bits(Ipv4Addr::new(127, 64, 0, 0).to_bits() | process << 8 | proxy)
+}
+
+impl Proxy {
     /// Starts it with a file of `deploy/`, in which `replaced` is replaced, and waits until it serves.
-    pub async fn start(file: &str, replaced: &[(&str, String)]) -> Self {
+    pub async fn nginx(file: &str, replaced: &[(&str, String)]) -> Self {
         let folder = tempfile::Builder::new().prefix("rgsd-nginx-").tempdir().expect("a folder");
-        let (port, other) = (free_port(), free_port());
+        let address = own_address();
         certificate(folder.path());
-        let conf = write(folder.path(), &site(file, folder.path(), [port, other], replaced));
+        let conf = write(folder.path(), &site(file, folder.path(), address, replaced));
         let test = command(folder.path(), &conf).arg("-t").output().expect(MISSING);
         let said = String::from_utf8_lossy(&test.stderr);
         let concerns = said.contains("[warn]") || said.contains("[emerg]");
         assert!(test.status.success() && !concerns, "nginx -t: {said}");
         let child = command(folder.path(), &conf).stderr(Stdio::null()).spawn().expect(MISSING);
-        let nginx = Self { child, folder, port };
-        let serves = async || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-        eventually_told("nginx serves", || nginx.log(), serves).await;
-        nginx
+        let nginx = Self { child, folder, base: format!("https://{address}:{TLS_PORT}") };
+        nginx.serves((address, TLS_PORT)).await
+    }
+
+    /// Starts Caddy with its file, in which `replaced` is replaced, and waits until it serves.
+    pub async fn caddy(replaced: &[(&str, String)]) -> Self {
+        let folder = tempfile::Builder::new().prefix("rgsd-caddy-").tempdir().expect("a folder");
+        let address = own_address();
+        let base = format!("http://{address}:{PLAIN_PORT}");
+        let own = [("rgs.example.com {", format!("{base} {{\n\tbind {address}"))];
+        let text = replace("Caddyfile", read("Caddyfile"), own.iter().chain(replaced));
+        let file = folder.path().join("Caddyfile");
+        std::fs::write(&file, format!("{{\n\tadmin off\n}}\n{text}")).expect("written");
+        let log = std::fs::File::create(folder.path().join("error.log")).expect("a log");
+        let mut command = Command::new("caddy");
+        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file).env("HOME", folder.path());
+        let child = command.stdout(Stdio::null()).stderr(log).spawn();
+        let child = child.expect("caddy is there; if not, `make tools` installs it");
+        Self { child, folder, base }.serves((address, PLAIN_PORT)).await
+    }
+
+    async fn serves(self, at: (Ipv4Addr, u16)) -> Self {
+        let serves = async || std::net::TcpStream::connect(at).is_ok();
+        eventually_told("it serves", || self.log(), serves).await;
+        self
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("https://127.0.0.1:{}{path}", self.port)
+        format!("{}{path}", self.base)
     }
 
     /// A client that knows no certificates.
@@ -58,7 +92,7 @@ impl Nginx {
     }
 }
 
-impl Drop for Nginx {
+impl Drop for Proxy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -89,27 +123,30 @@ fn write(folder: &Path, site: &str) -> PathBuf {
     conf
 }
 
-/// A site's file on these ports: the first speaks TLS.
-fn site(file: &str, folder: &Path, [tls, plain]: [u16; 2], replaced: &[(&str, String)]) -> String {
+fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file);
-    let text = std::fs::read_to_string(path).expect("a file");
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with("listen [::]"));
-    let mut text: String = lines.flat_map(|line| [line, "\n"]).collect();
-    let own = [
-        ("listen 443 ssl", format!("listen 127.0.0.1:{tls} ssl")),
-        ("listen 80;", format!("listen 127.0.0.1:{plain};")),
-        ("/etc/letsencrypt/live/rgs.example.com", folder.display().to_string()),
-    ];
-    for (from, to) in own.iter().chain(replaced) {
-        assert!(text.contains(from), "{file} has no {from:?}");
-        text = text.replace(from, to);
-    }
-    text.replace("/var/cache/nginx/rgsd", &folder.join("cache").display().to_string())
+    std::fs::read_to_string(path).expect("a file")
 }
 
-/// Nobody has it at the moment.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+fn replace<'a>(file: &str, text: String, pairs: impl Iterator<Item = &'a (&'a str, String)>) -> String {
+    pairs.fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{file} has no {from:?}");
+        text.replace(from, to)
+    })
+}
+
+/// A site's file at this address.
+fn site(file: &str, folder: &Path, address: Ipv4Addr, replaced: &[(&str, String)]) -> String {
+    let text = read(file);
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("listen [::]"));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let own = [
+        ("listen 443 ssl", format!("listen {address}:{TLS_PORT} ssl")),
+        ("listen 80;", format!("listen {address}:{PLAIN_PORT};")),
+        ("/etc/letsencrypt/live/rgs.example.com", folder.display().to_string()),
+    ];
+    let text = replace(file, text, own.iter().chain(replaced));
+    text.replace("/var/cache/nginx/rgsd", &folder.join("cache").display().to_string())
 }
 
 /// As certbot would leave them.
