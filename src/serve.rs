@@ -111,7 +111,7 @@ impl Service {
         }
         let state = Arc::new(State::new(&config, Arc::new(desk), Arc::clone(&clock)));
         serve_http(listener, tls, address, &state, &front);
-        packer::start(state.desk(), &front);
+        packer::start(state.desk(), &front)?;
         start_uploads(&config, &state, &folder, &front)?;
 
         let house = House { config, clock, state: Arc::clone(&state), folder, stop: front.stop().clone() };
