@@ -1,7 +1,7 @@
 //! The packer: compresses what is served, while it is served as it is.
 //!
-//! It has a thread of its own: what an encoder takes and gives back stays in one place of the allocator's, and a stop need
-//! not wait for the body that it is at.
+//! It has a thread of its own, which gives way to whoever computes a delta for a wallet. What an encoder takes and gives back
+//! stays in one place of the allocator's, and a stop need not wait for the body that it is at.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -36,7 +36,11 @@ pub(super) fn start(desk: Arc<Desk>, tasks: &Tasks) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How much less a thread counts than others that want a core: nice(2), which in Linux is each thread's own.
+const NICENESS: i32 = 10;
+
 fn pack_all(desk: &Desk, stop: &CancellationToken, runtime: &Handle) {
+    let _ = rustix::process::nice(NICENESS); // where that is not allowed, it goes without
     let mut changes = desk.changes();
     changes.mark_changed();
     let mut packer = desk.packer();
