@@ -349,7 +349,7 @@ impl Checker {
     }
 
     fn accept(&mut self, now: UnixMs, fact: Fact, outcome: &mut Outcome) {
-        if let Some(kind) = Kind::of_fact(&fact) {
+        if let Some(kind) = fact.message().map(Kind::of_wire) {
             self.tally.accept(kind);
         }
         self.known.learn(now, &fact);

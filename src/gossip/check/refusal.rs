@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{ChannelAnnouncement, ChannelUpdate, Fact, NodeAnnouncement};
+use super::super::{ChannelAnnouncement, ChannelUpdate, NodeAnnouncement};
 
 /// Why the checking stage did not keep a message. The names are those of the status page and the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -114,21 +114,6 @@ impl Kind {
             Some(ChannelUpdate::TYPE) => Kind::Update,
             Some(NodeAnnouncement::TYPE) => Kind::Node,
             _ => Kind::None,
-        }
-    }
-
-    /// Of a message that became a fact; `None` of what we found out ourselves.
-    pub(super) fn of_fact(fact: &Fact) -> Option<Self> {
-        match fact {
-            Fact::Channel { .. } => Some(Kind::Channel),
-            Fact::Update(_) => Some(Kind::Update),
-            Fact::Node(_) => Some(Kind::Node),
-            Fact::Proof { .. }
-            | Fact::Closed { .. }
-            | Fact::PossibleSplice { .. }
-            | Fact::Reopened { .. }
-            | Fact::Block(_)
-            | Fact::SyncCompleted { .. } => None,
         }
     }
 
