@@ -46,6 +46,22 @@ pub fn rfc_3339(unix_s: u32) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(unix_s.into())).to_string()
 }
 
+/// A time in the largest unit that gives a whole number, as [`humantime`] reads it; a day is 24h.
+pub fn time(time: Duration) -> String {
+    const HOUR_S: u64 = 3600;
+    let seconds = time.as_secs();
+    if time.subsec_nanos() != 0 || seconds == 0 {
+        return humantime::format_duration(time).to_string();
+    }
+    let (size, unit) = match seconds {
+        _ if seconds.is_multiple_of(24 * HOUR_S) && seconds > 24 * HOUR_S => (24 * HOUR_S, "d"),
+        _ if seconds.is_multiple_of(HOUR_S) => (HOUR_S, "h"),
+        _ if seconds.is_multiple_of(60) => (60, "m"),
+        _ => (1, "s"),
+    };
+    format!("{}{unit}", seconds / size)
+}
+
 /// Rows in columns that are two spaces apart and without lines: the first to the left, the others to the right.
 pub fn columns(rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();

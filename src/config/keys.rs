@@ -13,6 +13,7 @@ use super::{Config, Database};
 use crate::http::TlsFiles;
 use crate::journal::Graph;
 use crate::snapshot::Mode;
+use crate::text;
 
 /// Something that can be set, in the file, the environment and by a flag.
 pub struct Key {
@@ -116,7 +117,7 @@ pub const KEYS: &[Key] = &[
         shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_interval, |value| config.interval = value),
-        show: |config| Shown::One(values::show_time(config.interval.as_duration())),
+        show: |config| Shown::One(text::time(config.interval.as_duration())),
     },
     Key {
         name: "listen",
@@ -259,7 +260,7 @@ pub const KEYS: &[Key] = &[
         shape: Shape::One,
         secret: false,
         set: |config, texts| one(texts, values::parse_retention, |value| config.retention = value),
-        show: |config| Shown::One(values::show_time(config.retention)),
+        show: |config| Shown::One(text::time(config.retention)),
     },
     Key {
         name: "log",
@@ -297,7 +298,7 @@ fn refine(config: &mut Config, set: impl FnOnce(&mut Database)) {
 
 /// A time that has no meaning without a database.
 fn database_time(config: &Config, time: fn(&Database) -> Duration) -> Shown {
-    let time = config.database.as_ref().map(|database| values::show_time(time(database)));
+    let time = config.database.as_ref().map(|database| text::time(time(database)));
     time.map_or(Shown::Unset, Shown::One)
 }
 

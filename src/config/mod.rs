@@ -29,6 +29,7 @@ use crate::http::TlsFiles;
 use crate::journal::Graph;
 use crate::journal::postgres::{self, DatabaseUrl};
 use crate::snapshot::{Interval, Mode};
+use crate::text;
 
 pub use crate::text::Secret;
 pub use check::{Finding, check};
@@ -234,7 +235,7 @@ fn check_database(config: &Config, said: &BTreeMap<&'static str, Said>, mistakes
     }
     let Some(Database { lease, timeout, .. }) = config.database else { return };
     if timeout * 3 > lease * 2 {
-        let (timeout, lease) = (values::show_time(timeout), values::show_time(lease));
+        let (timeout, lease) = (text::time(timeout), text::time(lease));
         mistakes.push(format!(
             "database.timeout ({timeout}) is more than two thirds of database.lease ({lease}), so that a slow answer \
              would cost the lease: make database.timeout shorter, or database.lease longer"

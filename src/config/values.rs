@@ -18,7 +18,7 @@ use crate::gossip::PeerAddress;
 use crate::journal::Graph;
 use crate::snapshot::Interval;
 use crate::snapshot::Mode;
-use crate::text::{Secret, choose, near};
+use crate::text::{self, Secret, choose, near};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -205,7 +205,7 @@ pub fn parse_interval(text: &str) -> Result<Interval, String> {
         let fits = |seconds: &u64| Interval::new(Duration::from_secs(*seconds)).is_some();
         let shorter = (10..=time.as_secs().min(DAY)).rev().find(fits);
         let longer = (10..=DAY).find(|seconds| *seconds > time.as_secs() && fits(seconds));
-        let near = shorter.into_iter().chain(longer).map(|seconds| show_time(Duration::from_secs(seconds)));
+        let near = shorter.into_iter().chain(longer).map(|seconds| text::time(Duration::from_secs(seconds)));
         format!("{expected}; near it: {}", near.collect::<Vec<_>>().join(" and "))
     })
 }
@@ -214,19 +214,6 @@ pub(super) fn parse_retention(text: &str) -> Result<Duration, String> {
     let expected = "expected a time of at least 8d, such as 30d";
     let time = humantime::parse_duration(text).map_err(|error| format!("{expected} ({error})"))?;
     if time < Duration::from_secs(8 * DAY) { Err(expected.to_owned()) } else { Ok(time) }
-}
-
-/// A time in the largest unit that gives a whole number, as [`humantime`] reads it.
-pub(super) fn show_time(time: Duration) -> String {
-    let seconds = time.as_secs();
-    if time.subsec_nanos() != 0 || seconds == 0 {
-        return humantime::format_duration(time).to_string();
-    }
-    let (size, unit) = [(DAY, "d"), (60 * 60, "h"), (60, "m")]
-        .into_iter()
-        .find(|(size, _)| seconds.is_multiple_of(*size))
-        .unwrap_or((1, "s"));
-    format!("{}{unit}", seconds / size)
 }
 
 /// Checks a filter. A bare word that is no level is refused, though tracing takes it for a module's name: it is

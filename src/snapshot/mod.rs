@@ -36,6 +36,7 @@ pub use packing::{Effort, Packed, Packer};
 pub use publish::Folder;
 pub use schedule::{Blocked, Circumstances, Decision, Interval, Schedule};
 pub use served::{Made, Served};
+pub(crate) use verify::Quiet;
 pub use verify::{Differences, Rejected, differences};
 
 use crate::journal::{Epoch, Graph, Rules};

@@ -134,7 +134,7 @@ fn readable_addresses(details: &NodeDetails) -> Vec<SocketAddress> {
 }
 
 /// The client's log lines: the comparison says all there is to say.
-pub(super) struct Quiet;
+pub(crate) struct Quiet;
 
 impl Logger for Quiet {
     fn log(&self, _record: Record) {}
