@@ -2,6 +2,7 @@
 //! nothing here. Usage errors are clap's, with exit code 2.
 
 mod recorder;
+mod tuner;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use crate::snapshot::Interval;
 use crate::source::Source;
 
 pub use self::recorder::RecordCommand;
+pub use self::tuner::TuneOptions;
 
 /// A Rapid Gossip Sync server: collects Lightning gossip, and serves wallets fresh snapshots of it.
 #[derive(Parser, Debug)]
@@ -42,6 +44,9 @@ pub enum Command {
     Record(RecordCommand),
     /// Recorded gossip into a journal and snapshots, on the recording's own clock
     Replay(ReplayOptions),
+    /// Which sync interval stops fee_insufficient, and what it costs: from a journal or recordings, as table and charts
+    #[command(after_help = tuner::HELP)]
+    Tune(TuneOptions),
     /// Print the effective configuration, with each value's origin and secrets masked
     Config(ConfigCommand),
     /// Ask the service of this configuration whether it is alive: exit code 0, or 1 and a sentence

@@ -43,6 +43,10 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             start_log("warn", LogFormat::Text)?;
             rgsd::replay::run(options).await?;
         }
+        Command::Tune(options) => {
+            start_log("warn", LogFormat::Text)?;
+            rgsd::tune::run(options).await?;
+        }
         Command::Config(command) => return command.run().await,
         Command::Health(command) => {
             let config = config::load(&command.flags.0)?.config;

@@ -21,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::out::Out;
 pub use self::recordings::Recordings;
+pub(crate) use self::report::INTERRUPTED;
 pub use self::report::Progress;
-use self::report::{INTERRUPTED, Made, Report};
+use self::report::{Made, Report};
 pub use self::run::{Outcome, Run};
 pub use self::stage::Terms;
 pub use self::times::Asked;
@@ -54,7 +55,8 @@ pub async fn run(options: ReplayOptions) -> anyhow::Result<()> {
     report.print(json)
 }
 
-async fn patience(stop: CancellationToken) {
+/// Returns some time after a signal.
+pub(crate) async fn patience(stop: CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(PATIENCE).await;
 }

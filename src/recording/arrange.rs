@@ -46,6 +46,9 @@ pub struct Survey {
     /// When it begins and ends, in unix milliseconds; none in an empty one.
     #[serde(skip)]
     pub span: Option<(UnixMs, UnixMs)>,
+    /// Whether the recorder noted when messages came; else their times are the messages' own.
+    #[serde(skip)]
+    pub has_arrivals: bool,
 }
 
 /// How often something was damaged in the same way, and where first.
@@ -358,6 +361,7 @@ impl<'a> Listener<'a> {
             self.into.timeless.append(&mut self.open);
         }
         self.survey.span = span;
+        self.survey.has_arrivals = self.time.is_some();
         Ok(self.survey)
     }
 

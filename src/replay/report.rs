@@ -20,7 +20,7 @@ use crate::snapshot::Cut;
 use crate::text::rfc_3339;
 
 /// What a signal leaves to say.
-pub(super) const INTERRUPTED: &str = "interrupted, nothing is left of it";
+pub(crate) const INTERRUPTED: &str = "interrupted, nothing is left of it";
 
 /// A bar on a terminal, nothing elsewhere; and the way for a signal to end what is under way.
 pub struct Progress {
@@ -49,6 +49,11 @@ impl Progress {
         *lock(&self.consumed) = Some(consumed);
     }
 
+    /// What a signal cancels.
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
     /// Whether there was a signal.
     pub fn is_interrupted(&self) -> bool {
         self.stop.is_cancelled()
@@ -69,7 +74,15 @@ impl Progress {
 
     /// So many messages are replayed.
     pub fn replaying(&self, messages: usize) {
-        self.set(ProgressBar::new(messages as u64), "replaying {wide_bar} {pos}/{len} {per_sec}, {eta} left");
+        self.working("replaying", messages);
+    }
+
+    /// So many steps of something begin.
+    pub fn working(&self, what: &'static str, steps: usize) {
+        self.set(
+            ProgressBar::new(steps as u64).with_message(what),
+            "{msg} {wide_bar} {pos}/{len} {per_sec}, {eta} left",
+        );
     }
 
     /// So many more are done.

@@ -50,21 +50,45 @@ impl Run<'_> {
         publish: impl FnMut(Matter) -> anyhow::Result<()> + Send,
         progress: impl Fn(u64) + Send,
     ) -> anyhow::Result<Outcome> {
+        let keep = move |drafted: Receiver<Vec<Draft>>| {
+            thread::scope(|scope| {
+                let (views, viewed) = sync_channel(VIEWS_AHEAD);
+                let ledger = scope.spawn(move || Ledger::new(journal).keep(&drafted, &views));
+                let published = viewed.into_iter().try_for_each(publish);
+                join(ledger).and(published)
+            })
+        };
+        self.through(keep, progress)
+    }
+
+    /// Runs all of it without a journal: what passes the checking stage to `each`, in order, and how many messages are done
+    /// to `progress`.
+    pub fn drafts(self, each: impl FnMut(Draft) + Send, progress: impl Fn(u64) + Send) -> anyhow::Result<Outcome> {
+        let keep = move |drafted: Receiver<Vec<Draft>>| {
+            drafted.into_iter().flatten().for_each(each);
+            Ok(())
+        };
+        self.through(keep, progress)
+    }
+
+    /// `keep` gets the drafts, batch by batch.
+    fn through(
+        self,
+        keep: impl FnOnce(Receiver<Vec<Draft>>) -> anyhow::Result<()> + Send,
+        progress: impl Fn(u64) + Send,
+    ) -> anyhow::Result<Outcome> {
         let Self { script, cuts, terms, names, stop } = self;
         let (score, later) = (Score::new(script, cuts), AtomicU64::new(0));
         let mut stage = Stage::new(terms, names);
         thread::scope(|scope| {
             let (steps, stepped) = sync_channel(AHEAD);
             let (drafts, drafted) = sync_channel(AHEAD);
-            let (views, viewed) = sync_channel(VIEWS_AHEAD);
             let later = &later;
             let reader = scope.spawn(move || read(score, &steps, &stop, &progress, later));
-            let ledger = scope.spawn(move || Ledger::new(journal).keep(&drafted, &views));
-            let publisher = scope.spawn(move || viewed.into_iter().try_for_each(publish));
+            let keeper = scope.spawn(move || keep(drafted));
             let checked = check(&mut stage, stepped, drafts);
             // Who fails stops listening, and whoever spoke to it ends without an error: the first error is the one.
-            let outcomes = [join(reader), checked, join(ledger), join(publisher)];
-            outcomes.into_iter().collect::<anyhow::Result<()>>()
+            [join(reader), checked, join(keeper)].into_iter().collect::<anyhow::Result<()>>()
         })?;
         Ok(Outcome { tally: stage.tally(), later: later.into_inner() })
     }

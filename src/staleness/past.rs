@@ -79,6 +79,18 @@ impl Past {
         self.channels.iter().flat_map(|channel| &channel.directions).map(Vec::len).sum()
     }
 
+    /// From when nine in ten of the channels that were ever known in both directions were: what is before that is the
+    /// server's first sync, or a recording's first messages. `None` if there is no such channel.
+    pub fn complete_from(&self) -> Option<UnixMs> {
+        let known = |channel: &Channel| {
+            let [one, two] = channel.directions.each_ref().map(|versions| versions.first());
+            Some(one?.known.max(two?.known).max(channel.announced))
+        };
+        let mut known: Vec<UnixMs> = self.channels.iter().filter_map(known).collect();
+        known.sort_unstable();
+        known.get(known.len().saturating_sub(1) * 9 / 10).copied()
+    }
+
     /// How long the way of updates was on average that came to the server in this time; `None` if none came.
     pub fn mean_way(&self, (from, to): (UnixMs, UnixMs)) -> Option<Duration> {
         let came = |version: &&Version| from <= version.known && version.known <= to;

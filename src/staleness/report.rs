@@ -52,6 +52,8 @@ pub struct Model {
     pub propagation_recorded: bool,
     pub propagation_mean_s: f64,
     pub seed: u64,
+    /// Intervals that are too long for so short a time.
+    pub left_out_s: Vec<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
@@ -128,6 +130,8 @@ pub struct Findings<'a> {
     pub propagation: Propagation,
     /// Its intervals ascend.
     pub question: &'a Question,
+    /// Intervals that are too long for the question's time.
+    pub left_out: &'a [Duration],
     pub simulated: &'a Simulated,
     pub drift: &'a Drift,
     pub costs: &'a [Cost],
@@ -157,7 +161,7 @@ impl Report {
 
 impl Model {
     fn of(findings: &Findings<'_>) -> Self {
-        let Findings { past, propagation, question, simulated, .. } = findings;
+        let Findings { past, propagation, question, left_out, simulated, .. } = findings;
         let grace = question.grace.choices();
         let total: f64 = grace.iter().map(|(_, weight)| f64::from(*weight)).sum();
         let share = |(time, weight): &(Duration, u32)| GraceShare {
@@ -177,6 +181,7 @@ impl Model {
             propagation_recorded: propagation.recorded,
             propagation_mean_s: past.mean_way(question.span).unwrap_or(propagation.mean).as_secs_f64(),
             seed: question.seed,
+            left_out_s: left_out.iter().map(Duration::as_secs).collect(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The history: stories of single channels, and properties over random ones, of retention as well; and what is told of
-//! it to wallets that come back.
+//! it to wallets that come back; and how stale wallets are, held against what can be worked out by hand.
 
 mod deltas;
 mod desk;
@@ -7,6 +7,7 @@ mod model;
 mod properties;
 mod retention;
 mod spans;
+mod staleness;
 mod stories;
 #[path = "../support/unsigned.rs"]
 mod unsigned;
