@@ -9,3 +9,4 @@ pub mod table;
 pub mod talking;
 #[path = "../../tests/support/unsigned.rs"]
 pub mod unsigned;
+pub mod week;
