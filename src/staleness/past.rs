@@ -223,11 +223,12 @@ impl Chronicle {
         }
         *newest_s = timestamp;
         let fresh_until_s = timestamp.saturating_add(HEARD_FOR_S);
-        if let Some(last) = versions.last_mut().filter(|last| last.policy == policy) {
-            last.fresh_until_s = fresh_until_s; // a keep-alive
+        let way = self.propagation.way(seen, update);
+        let repeats = |last: &&mut Version| last.policy == policy && way.1.secs() <= last.fresh_until_s;
+        if let Some(last) = versions.last_mut().filter(repeats) {
+            last.fresh_until_s = fresh_until_s; // a keep-alive, before anybody had forgotten the policy
             return;
         }
-        let way = self.propagation.way(seen, update);
         let after = versions.last().map_or((UnixMs(0), UnixMs(0)), |last| (last.in_force, last.known));
         let (in_force, known) = (way.0.max(after.0), way.1.max(after.1));
         versions.push(Version { policy, in_force, known, fresh_until_s });

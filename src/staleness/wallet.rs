@@ -223,3 +223,6 @@ fn own_channel(lsp: PublicKey) -> ChannelDetails {
         funding_redeem_script: None,
     }
 }
+
+#[cfg(test)]
+mod tests;
