@@ -4,4 +4,5 @@
 //! network has one. Promises that the same entries and seed give the same figures. Pure: reads no clock; what looks into
 //! journals and recordings is the command's part.
 
+pub mod live;
 pub mod share;
