@@ -76,12 +76,20 @@ fn told(entries: &[Entry], until: Seq) -> Told<'_> {
     (channels, nodes)
 }
 
-/// The channels that are open after all entries: between whom, of which capacity, and each direction's newest policy.
-pub fn open(entries: &[Entry]) -> BTreeMap<ShortChannelId, ([NodeId; 2], Option<u64>, [Option<Policy>; 2])> {
+/// A channel that is open.
+pub struct Open {
+    pub nodes: [NodeId; 2],
+    pub capacity_sat: Option<u64>,
+    /// Each direction's newest policy.
+    pub newest: [Option<Policy>; 2],
+}
+
+/// The channels that are open after all entries.
+pub fn open(entries: &[Entry]) -> BTreeMap<ShortChannelId, Open> {
     let (channels, _) = told(entries, Seq(u64::MAX));
     let open = |(scid, channel): (_, Channel)| {
         let newest = channel.updates.map(|update| update.map(ChannelUpdate::policy));
-        Some((scid, (channel.announcement?.nodes(), channel.capacity_sat, newest)))
+        Some((scid, Open { nodes: channel.announcement?.nodes(), capacity_sat: channel.capacity_sat, newest }))
     };
     channels.into_iter().filter_map(open).collect()
 }

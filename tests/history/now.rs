@@ -196,8 +196,8 @@ proptest! {
         for then in history.epochs() {
             let view = model::view(&entries, *then);
             let drift = |scid: ShortChannelId, told: [Policy; 2], nodes| {
-                let (_, capacity_sat, in_force) = open.get(&scid).filter(|(now, ..)| *now == nodes)?;
-                Some(Drift { capacity_sat: *capacity_sat, told, in_force: *in_force })
+                let now = open.get(&scid).filter(|now| now.nodes == nodes)?;
+                Some(Drift { capacity_sat: now.capacity_sat, told, in_force: now.newest })
             };
             let ids = |nodes: [u32; 2]| nodes.map(|node| view.nodes[node as usize].id);
             let expected = view.channels.iter().filter_map(|of| drift(of.scid, of.policies, ids(of.nodes)));

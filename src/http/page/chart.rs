@@ -95,6 +95,8 @@ impl Line {
 
 /// Less than this much of the network fills no bar.
 const FULL_AT_LEAST: f64 = 0.05;
+/// What is there at all is seen, in bars that are longer than high.
+const LEAST_BAR: f64 = 0.5;
 
 /// What wallets get wrong, by when they last synced.
 pub(super) struct StaleFees {
@@ -128,7 +130,7 @@ impl StaleFees {
         let full = shares().fold(FULL_AT_LEAST, f64::max);
         let row = |(wallet, _, share): (&'static str, &str, Option<f64>)| {
             let width = share.map_or(0.0, |share| 100.0 * share / full);
-            let width = if share.is_some_and(|share| share > 0.0) { width.max(LEAST) } else { 0.0 };
+            let width = if width > 0.0 { width.max(LEAST_BAR) } else { 0.0 };
             StaleRow { wallet, share: share.map(percent), width: format!("{width:.1}") }
         };
         shares().next()?;
@@ -181,7 +183,7 @@ mod tests {
         let chart = stale(Some(0.0002), &[("1h", 0.0), ("24h", 0.11), ("3d", 0.22)]).expect("known");
         let rows: Vec<_> = chart.rows.iter().map(|row| (row.wallet, row.share.as_deref(), &*row.width)).collect();
         let expected = [
-            ("of this server, now", Some("0.02 %"), "2.0"),
+            ("of this server, now", Some("0.02 %"), "0.5"),
             ("synced 1 h ago", Some("0 %"), "0.0"),
             ("synced 6 h ago", None, "0.0"),
             ("synced 24 h ago", Some("11 %"), "50.0"),
