@@ -174,6 +174,15 @@ impl Channels {
         self.channels.iter().filter(move |channel| channel.from <= to && from < channel.until).filter(lived)
     }
 
+    /// A channel as it is now, maybe under a later announcement by the same nodes; `None` where it is closed.
+    pub fn now<'a>(&'a self, channel: &'a Channel) -> Option<&'a Channel> {
+        if channel.until == NEVER {
+            return Some(channel);
+        }
+        let open = self.channels.get(*self.open.get(&channel.scid)? as usize);
+        open.filter(|open| open.nodes == channel.nodes)
+    }
+
     /// The superseded values that [`Channel::policies`] reads.
     pub fn past(&self) -> &Past<Heard> {
         &self.past

@@ -8,6 +8,7 @@
 mod channels;
 mod fees;
 mod nodes;
+mod now;
 mod span;
 mod timeline;
 mod view;
@@ -21,6 +22,7 @@ use crate::journal::{Entry, Epoch, Event, Graph, Seq};
 use channels::Channels;
 pub use fees::{FeeChanges, HourOfFees};
 use nodes::Nodes;
+pub use now::Held;
 pub use span::{Changed, NodeChanged, Passage, Span};
 use timeline::Ordinal;
 

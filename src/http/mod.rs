@@ -31,7 +31,8 @@ pub use path::{Ask, Route, route};
 pub use server::{bind, serve};
 pub use status::{
     ArchiveStatus, BodySizes, EncodedSizes, EpochStatus, FeeStatus, JournalStatus, MessageCounts, Metered,
-    PeerStatus, ProofStatus, RecentSnapshot, SnapshotSizes, Status, StatusSource, UploadStatus,
+    PeerStatus, ProofStatus, RecentSnapshot, SnapshotSizes, StaleFeeStatus, StaleFeesByAge, Status, StatusSource,
+    UploadStatus,
 };
 pub use tls::{Tls, TlsFiles};
 

@@ -10,6 +10,8 @@ use crate::history::{HourOfFees, Size};
 use crate::journal::link::Role;
 use crate::journal::{Seq, Term};
 use crate::snapshot::{Body, Coding, DeskStatus, Served, Snapshot, Version};
+use crate::staleness::live::{AGES, Live};
+use crate::staleness::share::REFERENCE_MSAT;
 
 /// Whoever can tell the state of the service.
 pub trait StatusSource: Send + Sync + 'static {
@@ -18,7 +20,7 @@ pub trait StatusSource: Send + Sync + 'static {
 }
 
 /// The state of the service.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub struct Status {
     /// Of `rgsd`.
     pub version: String,
@@ -46,6 +48,7 @@ pub struct Status {
     /// What is remembered of the network.
     pub history: Size,
     pub fee_changes: FeeStatus,
+    pub stale_fees: StaleFeeStatus,
     /// The remote archive; `None` where none is configured.
     pub archive: Option<ArchiveStatus>,
     pub peers: Vec<PeerStatus>,
@@ -178,6 +181,54 @@ pub struct FeeStatus {
     pub total: u64,
     /// The last 24 full hours and the running one, oldest first.
     pub hours: Vec<HourOfFees>,
+}
+
+/// How much of the network wallets would pay too little for now: the share of directions, by their channels' capacity,
+/// whose fee as they were told is below the one in force. From 0 to 1; made anew every few seconds.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct StaleFeeStatus {
+    /// The served epoch, in unix seconds; `None`, as its share, while it is not known what it told: before the first
+    /// one, and until the journal is read.
+    pub epoch: Option<u32>,
+    /// What a wallet that synced with it gets wrong.
+    pub share: Option<f64>,
+    /// The same of wallets that synced earlier, as far as such epochs are known; the shortest age first.
+    pub ages: Vec<StaleFeesByAge>,
+    /// The payment for which fees are compared.
+    pub reference_sat: u64,
+}
+
+/// What a wallet gets wrong that synced some time ago.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
+pub struct StaleFeesByAge {
+    /// How long ago: `1h`, `6h`, `24h`, or `3d`.
+    pub age: &'static str,
+    /// What was the newest epoch then, in unix seconds.
+    pub epoch: u32,
+    pub share: f64,
+}
+
+impl StaleFeeStatus {
+    pub fn of(live: &Live) -> Self {
+        let ages = AGES.iter().zip(&live.ages).filter_map(|(age, figure)| {
+            figure.map(|figure| StaleFeesByAge {
+                age: age.name,
+                epoch: figure.epoch.timestamp,
+                share: figure.share.value(),
+            })
+        });
+        Self {
+            epoch: live.served.map(|served| served.epoch.timestamp),
+            share: live.served.map(|served| served.share.value()),
+            ages: ages.collect(),
+            reference_sat: REFERENCE_MSAT / 1_000,
+        }
+    }
+
+    /// What a wallet of that age gets wrong.
+    pub fn of_age(&self, age: &str) -> Option<f64> {
+        self.ages.iter().find(|known| known.age == age).map(|known| known.share)
+    }
 }
 
 /// How far the journal is.

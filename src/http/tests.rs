@@ -285,6 +285,7 @@ async fn the_status_has_the_fields_of_the_contract() {
             },
             "journal": { "last_seq": 0 }, "history": { "channels": 0, "nodes": 0, "versions": 0, "epochs": 0 },
             "fee_changes": { "total": 7, "hours": [{ "from": 1_699_999_200, "changes": 7 }] }, "archive": null,
+            "stale_fees": { "epoch": null, "share": null, "ages": [], "reference_sat": 0 },
             "peers": [{ "node_id": "", "address": "h:1", "state": "" }],
             "proofs": { "required": false, "pending": 0, "chain_height": null, "closing": 0 },
             "messages": { "received": 0, "accepted": 0, "refused": { "stale": 3 }, "dropped": 0, "waiting": 0 },

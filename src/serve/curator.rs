@@ -3,14 +3,21 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::pulse::Part;
 use super::state::State;
+use crate::gossip::UnixMs;
 use crate::history::History;
 use crate::journal::{Entry, Epoch, Event, Rules};
 use crate::snapshot::{Matter, RULES_VERSION, USELESS_AFTER_S, reachable};
 use crate::tasks::Tasks;
+
+/// How often figures are made anew while the same epoch is served.
+const FIGURES_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether they are due, where nothing is committed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The newest epoch that waits to be published. One that is not taken in time is overtaken by the next.
 pub(super) type Next = Option<Arc<Due>>;
@@ -42,7 +49,7 @@ pub(super) type SharedHistory = Arc<RwLock<History>>;
 /// soon. Whoever follows publishes every epoch that this version knows how to cut, under the epoch's own rules.
 pub(super) fn start(
     history: SharedHistory,
-    commits: mpsc::Receiver<Vec<Entry>>,
+    mut commits: mpsc::Receiver<Vec<Entry>>,
     next: watch::Sender<Next>,
     by: Option<Rules>,
     state: &Arc<State>,
@@ -65,33 +72,34 @@ pub(super) fn start(
         }
     }
     state.history_begins(&read(&history));
-    let state = Arc::clone(state);
+    let (state, runtime) = (Arc::clone(state), Handle::current());
     tasks.spawn_blocking("the history", move || {
-        curate(&history, commits, &next, &state);
-        Ok(())
+        let mut figures = Figures::default();
+        loop {
+            figures.keep(&history, &state);
+            match runtime.block_on(tokio::time::timeout(LOOK_EVERY, commits.recv())) {
+                Ok(Some(entries)) => take(&entries, &history, &next, &state),
+                Ok(None) => return Ok(()),
+                Err(_) => {} // quiet
+            }
+        }
     });
 }
 
-fn curate(
-    history: &RwLock<History>,
-    mut commits: mpsc::Receiver<Vec<Entry>>,
-    next: &watch::Sender<Next>,
-    state: &State,
-) {
-    while let Some(entries) = commits.blocking_recv() {
-        let _work = state.pulse().work(Part::History);
-        for until_epoch in entries.chunk_by(|before, _| !matches!(before.event, Event::Epoch { .. })) {
-            apply(history, until_epoch, state);
-            if let Some(Entry { event: Event::Epoch { timestamp, .. }, .. }) = until_epoch.last() {
-                state.epoch_was(*timestamp);
-                state.follow_the_writer();
-                let history = read(history);
-                // A copied one may be older than what is served, where another collector's clock is behind.
-                let newer = *timestamp > state.published();
-                let useful = history.last_epoch().filter(|epoch| is_of_use(epoch, state) && newer);
-                if let Some(due) = useful.and_then(|epoch| Due::of(&history, epoch)) {
-                    next.send_replace(Some(Arc::new(due)));
-                }
+/// Takes what was committed.
+fn take(entries: &[Entry], history: &RwLock<History>, next: &watch::Sender<Next>, state: &State) {
+    let _work = state.pulse().work(Part::History);
+    for until_epoch in entries.chunk_by(|before, _| !matches!(before.event, Event::Epoch { .. })) {
+        apply(history, until_epoch, state);
+        if let Some(Entry { event: Event::Epoch { timestamp, .. }, .. }) = until_epoch.last() {
+            state.epoch_was(*timestamp);
+            state.follow_the_writer();
+            let history = read(history);
+            // A copied one may be older than what is served, where another collector's clock is behind.
+            let newer = *timestamp > state.published();
+            let useful = history.last_epoch().filter(|epoch| is_of_use(epoch, state) && newer);
+            if let Some(due) = useful.and_then(|epoch| Due::of(&history, epoch)) {
+                next.send_replace(Some(Arc::new(due)));
             }
         }
     }
@@ -101,6 +109,24 @@ fn apply(history: &RwLock<History>, entries: &[Entry], state: &State) {
     let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
     entries.iter().for_each(|entry| history.apply(entry));
     state.history_is(&history);
+}
+
+/// The figures of stale fees: of when they are, and of which served epoch.
+#[derive(Default)]
+struct Figures(Option<(UnixMs, Option<Epoch>)>);
+
+impl Figures {
+    /// Makes them anew, if it is time: ages drift, whether anything is heard or not. Only reads the history, so no wallet
+    /// waits.
+    fn keep(&mut self, history: &RwLock<History>, state: &State) {
+        let (now, served) = (state.clock().now(), state.served());
+        let recent = |at: UnixMs| u128::from(now.0.abs_diff(at.0)) < FIGURES_EVERY.as_millis();
+        if self.0.is_none_or(|(at, of)| of != served || !recent(at)) {
+            let _work = state.pulse().work(Part::History);
+            state.figures_stale_fees(&read(history));
+            self.0 = Some((now, served));
+        }
+    }
 }
 
 fn read(history: &RwLock<History>) -> std::sync::RwLockReadGuard<'_, History> {

@@ -16,11 +16,12 @@ use crate::gossip::{Clock, PeerAddress, PeerState, UnixMs};
 use crate::history::{FeeChanges, History, Size};
 use crate::http::{
     ArchiveStatus, EpochStatus, FeeStatus, JournalStatus, MessageCounts, Metered, Metrics, PeerStatus, ProofStatus,
-    RecentSnapshot, SnapshotSizes, Status, StatusSource, UploadStatus,
+    RecentSnapshot, SnapshotSizes, StaleFeeStatus, Status, StatusSource, UploadStatus,
 };
 use crate::journal::link::{Health, Role};
 use crate::journal::{Epoch, Seq, writer};
 use crate::snapshot::{Blocked, Circumstances, Decision, Desk, Folder, Interval, Snapshot};
+use crate::staleness::live::Live;
 use crate::uploads::{Newest, Parcel, Upload};
 
 mod problem;
@@ -66,6 +67,7 @@ struct Told {
     fee_changes: FeeChanges,
     /// How many of them it counted when the journal was read.
     fee_changes_read: u64,
+    stale_fees: Live,
     /// The last snapshots, oldest first.
     recent: VecDeque<RecentSnapshot>,
 }
@@ -231,6 +233,13 @@ impl State {
         self.told().takes(history);
     }
 
+    /// Figures how stale fees are now; that takes tens of milliseconds.
+    pub fn figures_stale_fees(&self, history: &History) {
+        let now_s = self.clock.now().secs();
+        let live = Live::of(history, self.served(), now_s, self.interval.secs());
+        self.told().stale_fees = live;
+    }
+
     /// A snapshot is served from now on.
     pub fn serves(&self, snapshot: &Snapshot) {
         let recent = &mut self.told().recent;
@@ -318,6 +327,7 @@ impl StatusSource for State {
         let problem = self.problem(&collector, prover.as_ref(), health.as_ref(), now);
         let told = self.told();
         let fee_changes = FeeStatus { total: told.fee_changes.total(), hours: told.fee_changes.last_day(now) };
+        let stale_fees = StaleFeeStatus::of(&told.stale_fees);
         let (history, recent) = (told.history, told.recent.iter().copied().collect());
         let metered = self.metered(&told, &collector, &journal);
         drop(told);
@@ -337,6 +347,7 @@ impl StatusSource for State {
             journal: JournalStatus { last_seq: journal.last_seq },
             history,
             fee_changes,
+            stale_fees,
             peers: self.peers(),
             proofs: ProofStatus {
                 required: self.proofs,

@@ -4,6 +4,7 @@
 mod deltas;
 mod desk;
 mod model;
+mod now;
 mod properties;
 mod retention;
 mod spans;

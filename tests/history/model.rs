@@ -25,13 +25,16 @@ struct Channel<'a> {
     updates: [Option<&'a ChannelUpdate>; 2],
 }
 
-/// The view of `epoch`, whose entry is among `entries`.
-pub fn view(entries: &[Entry], epoch: Epoch) -> View {
+/// What entries have told: the channels that are open, and the nodes.
+type Told<'a> = (BTreeMap<ShortChannelId, Channel<'a>>, BTreeMap<NodeId, &'a NodeAnnouncement>);
+
+/// All that was told by the entry `until`, heard lately or not.
+fn told(entries: &[Entry], until: Seq) -> Told<'_> {
     let mut channels: BTreeMap<ShortChannelId, Channel> = BTreeMap::new();
     // Closed by a spend at that height, and not for good.
     let mut spent: BTreeMap<ShortChannelId, (u32, Channel)> = BTreeMap::new();
     let mut nodes: BTreeMap<NodeId, &NodeAnnouncement> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.seq <= epoch.seq) {
+    for entry in entries.iter().filter(|entry| entry.seq <= until) {
         let Event::Fact(fact) = &entry.event else { continue };
         match fact {
             Fact::Channel { announcement, capacity_sat } => {
@@ -70,6 +73,30 @@ pub fn view(entries: &[Entry], epoch: Epoch) -> View {
             Fact::SyncCompleted { .. } => {}
         }
     }
+    (channels, nodes)
+}
+
+/// A channel that is open.
+pub struct Open {
+    pub nodes: [NodeId; 2],
+    pub capacity_sat: Option<u64>,
+    /// Each direction's newest policy.
+    pub newest: [Option<Policy>; 2],
+}
+
+/// The channels that are open after all entries.
+pub fn open(entries: &[Entry]) -> BTreeMap<ShortChannelId, Open> {
+    let (channels, _) = told(entries, Seq(u64::MAX));
+    let open = |(scid, channel): (_, Channel)| {
+        let newest = channel.updates.map(|update| update.map(ChannelUpdate::policy));
+        Some((scid, Open { nodes: channel.announcement?.nodes(), capacity_sat: channel.capacity_sat, newest }))
+    };
+    channels.into_iter().filter_map(open).collect()
+}
+
+/// The view of `epoch`, whose entry is among `entries`.
+pub fn view(entries: &[Entry], epoch: Epoch) -> View {
+    let (channels, nodes) = told(entries, epoch.seq);
     let shown: Vec<_> = channels
         .iter()
         .filter_map(|(scid, channel)| Some((*scid, channel, channel.announcement?, policies(channel, epoch)?)))

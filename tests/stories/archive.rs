@@ -134,6 +134,18 @@ fn a_replica_serves_the_same_bytes_also_without_the_archive() {
             }
             assert!(copy.body(first).await.len() * 4 < copy.fetch(Version::V2).await.len(), "a delta");
         }
+
+        // It figures by itself what wallets get wrong.
+        writer.just_cut().await;
+        let last = epoch(&writer.status());
+        copy.eventually("nothing is stale", |status| {
+            (status.stale_fees.epoch, status.stale_fees.share) == (Some(last), Some(0.0))
+        })
+        .await;
+        writer.hears(&store, world.change_fee(channel, Direction::OneToTwo)).await;
+        copy.eventually("it is copied", |status| status.fee_changes.total == 4).await;
+        world.clock.advance(Duration::from_secs(10));
+        copy.eventually("a fee is stale", |status| status.stale_fees.share > Some(0.0)).await;
         writer.stop().await;
         let before = copy.fetch(Version::V2).await;
 

@@ -2,10 +2,14 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::time::Duration;
 
 use rgsd::gossip::Direction;
 use rgsd::http::metrics::ALL;
+use rgsd::http::{StaleFeesByAge, Status};
 use rgsd::snapshot::Version;
+use rgsd::synth::Channel;
+use serde_json::json;
 
 use crate::exposition::Exposition;
 use crate::postgres::{Cluster, PASSWORD};
@@ -73,6 +77,74 @@ fn the_numbers_move_with_the_service() {
         // All that is declared is there, but for what is told of an archive, which there is none of.
         let missing = ALL.iter().map(|metric| metric.name).filter(|name| !later.0.contains_key(*name));
         assert!(missing.clone().all(|name| name.starts_with("rgsd_archive_")), "{:?}", missing.collect::<Vec<_>>());
+        service.stop().await;
+    });
+}
+
+/// How much of all enabled directions, by capacity, those of one channel are.
+fn share_of(world: &World, channel: usize) -> f64 {
+    let sat = |channel: &Channel| {
+        let enabled = channel.policies.iter().filter(|policy| policy.enabled).count() as u64;
+        channel.capacity_sat * enabled
+    };
+    let channels = world.network.channels();
+    sat(&channels[channel]) as f64 / channels.iter().map(sat).sum::<u64>() as f64
+}
+
+#[test]
+fn what_wallets_get_wrong_is_told_and_ends_with_the_next_epoch() {
+    story(async {
+        let mut world = World::new(60).await;
+        let store = world.store();
+        let peer = world.peer(0, &store).await;
+        let service = Running::start(&world, world.config([&peer])).await;
+        assert_eq!(service.status().stale_fees.share, None);
+        service.ready_after(store.len() as u64).await;
+        service.just_cut().await;
+        let first = service.status().epoch.expect("an epoch").timestamp;
+        let figures = |epoch, share| {
+            move |status: &Status| (status.stale_fees.epoch, status.stale_fees.share) == (Some(epoch), Some(share))
+        };
+        service.eventually("nothing is stale", figures(first, 0.0)).await;
+
+        // A fee rises on both ends of a channel, and another only says that it is still there.
+        let channel = world.a_routable_channel();
+        for direction in Direction::BOTH {
+            service.hears(&store, world.change_fee(channel, direction)).await;
+        }
+        let keep_alive = async |service: &Running, world: &mut World| {
+            let policy = world.network.channels()[1].policies[0];
+            let now_s = world.now_s() + 1;
+            service.hears(&store, world.network.set_policy(1, Direction::OneToTwo, policy, now_s)).await;
+        };
+        keep_alive(&service, &mut world).await;
+        let stale = share_of(&world, channel);
+        world.clock.advance(Duration::from_secs(10));
+        service.eventually("they are stale", figures(first, stale)).await;
+        let text = service.get("/status.json").await.text().await.expect("text");
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let expected = json!({ "epoch": first, "share": stale, "ages": [], "reference_sat": 100_000 });
+        assert_eq!(json["stale_fees"], expected);
+        let told = metrics(&service).await;
+        assert_eq!(told.get("rgsd_stale_fee_share", &[]), Some(stale));
+        assert!(told.get("rgsd_stale_fee_share", &[("age", "1h")]).is_some_and(f64::is_nan));
+
+        service.next_epoch().await;
+        let second = service.status().epoch.expect("an epoch").timestamp;
+        service.eventually("wallets are right again", figures(second, 0.0)).await;
+        assert_eq!(metrics(&service).await.get("rgsd_stale_fee_share", &[]), Some(0.0));
+
+        // One that does not come back stays wrong.
+        for _ in 0..5 {
+            keep_alive(&service, &mut world).await;
+            service.next_epoch().await;
+        }
+        let last = service.status().epoch.expect("an epoch").timestamp;
+        assert_eq!(last, first + 3_600);
+        service.eventually("wallets are right", figures(last, 0.0)).await;
+        let old = StaleFeesByAge { age: "1h", epoch: first, share: stale };
+        assert_eq!(service.status().stale_fees.ages, [old]);
+        assert_eq!(metrics(&service).await.get("rgsd_stale_fee_share", &[("age", "1h")]), Some(stale));
         service.stop().await;
     });
 }

@@ -118,6 +118,7 @@ fn people_see_how_the_server_fares() {
         service.ready_after(store.len() as u64).await;
         service.hears(&store, world.change_fee(world.a_routable_channel(), Direction::OneToTwo)).await;
         let first = service.status().epoch.expect("an epoch");
+        service.eventually("stale fees are known", |status| status.stale_fees.share.is_some()).await;
         let seen = browser.look("well");
         assert_eq!(
             (&seen["tone"], &seen["word"], &seen["reason"]),
@@ -130,8 +131,8 @@ fn people_see_how_the_server_fares() {
         );
         let plain = browser.tell("plain");
         assert_eq!(plain["refresh"], 1);
-        for told in ["All is well", "Fee changes by the hour", "Snapshot sizes", "Reloads every 30 s", "/snapshot/v2"]
-        {
+        let cards = ["Fee changes by the hour", "A wallet from this server: ", "Snapshot sizes", "/snapshot/v2"];
+        for told in cards.into_iter().chain(["All is well", "Reloads every 30 s"]) {
             assert!(plain["text"].as_str().is_some_and(|text| text.contains(told)), "{told}: {plain}");
         }
 

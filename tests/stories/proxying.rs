@@ -18,10 +18,7 @@ async fn serving(world: &World) -> Running {
     let service = Running::start(world, world.config([&peer])).await;
     service.ready_after(store.len() as u64).await;
     // Begins right after a cut, so that none comes in between.
-    let (first, next) =
-        (service.status().epoch.expect("an epoch").timestamp, service.status().next_cut.expect("known"));
-    world.clock.advance(Duration::from_secs(next.saturating_sub(world.now_s()).into()));
-    service.eventually("the next epoch", |s| s.epoch.is_some_and(|epoch| epoch.timestamp > first)).await;
+    service.just_cut().await;
     let packed = |sizes: EncodedSizes| [sizes.zstd, sizes.gzip, sizes.br].iter().all(Option::is_some);
     let both = |sizes: BodySizes| packed(sizes.full) && packed(sizes.returning);
     service.eventually("all is compressed", |s| s.snapshots.is_some_and(|s| both(s.v1) && both(s.v2))).await;

@@ -25,6 +25,8 @@ pub struct Metric {
     pub kind: Kind,
     help: &'static str,
     pub labels: &'static [&'static str],
+    /// There is a series without the labels, too, which is not the others' sum.
+    pub bare: bool,
     /// Upper bounds, of a histogram's.
     pub buckets: &'static [f64],
 }
@@ -67,6 +69,11 @@ impl<const LABELS: usize> Gauge<LABELS> {
     pub(super) fn of(&self, recorder: &impl Recorder, values: [&'static str; LABELS]) -> ::metrics::Gauge {
         recorder.register_gauge(&self.0.key(values), &METADATA)
     }
+
+    /// The handle on the series without labels, where one is declared.
+    pub(super) fn bare(&self, recorder: &impl Recorder) -> ::metrics::Gauge {
+        recorder.register_gauge(&Key::from_static_name(self.0.name), &METADATA)
+    }
 }
 
 impl<const LABELS: usize> Histogram<LABELS> {
@@ -84,7 +91,7 @@ const fn count(labels: &[&str]) -> usize {
 macro_rules! declare {
     ($(
         $(#[doc = $help:literal])+
-        $name:ident: $kind:ident $([$($label:ident),+])? $(in $buckets:expr)?;
+        $name:ident: $kind:ident $([$($label:ident),+])? $(and $bare:ident)? $(in $buckets:expr)?;
     )+) => {
         /// All metrics.
         #[derive(Debug)]
@@ -99,6 +106,7 @@ macro_rules! declare {
                 kind: Kind::$kind,
                 help: concat!($($help),+),
                 labels: &[$($(stringify!($label)),+)?],
+                bare: declare!(@bare $($bare)?),
                 buckets: declare!(@buckets $($buckets)?),
             }), )+
         };
@@ -106,6 +114,8 @@ macro_rules! declare {
         /// The same, one after the other.
         pub static ALL: &[&Metric] = &[$( &LIST.$name.0 ),+];
     };
+    (@bare) => { false };
+    (@bare bare) => { true };
     (@buckets) => { &[] };
     (@buckets $buckets:expr) => { $buckets };
 }
@@ -176,6 +186,11 @@ declare! {
     rgsd_epoch_nodes: Gauge;
     /// Directions of channels in the served snapshot.
     rgsd_epoch_directions: Gauge;
+    /// How much of the network a wallet would pay too little for now: the share of directions, by their channels'
+    /// capacity, whose fee as it was told is below the one in force, for a payment of 100,000 sat. Without a label: a
+    /// wallet that synced with the served epoch. By age: one that synced 1h, 6h, 24h, or 3d ago. NaN where no epoch is
+    /// known that such a wallet would have.
+    rgsd_stale_fee_share: Gauge[age] and bare;
     /// Channels and nodes' details that the last snapshot lacks, because the official client read them otherwise than
     /// they are.
     rgsd_left_out: Gauge;
@@ -233,8 +248,9 @@ declare! {
 pub fn table() -> String {
     let row = |metric: &&Metric| {
         let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = labels.join(", ") + if metric.bare { ", or none" } else { "" };
         let kind = format!("{:?}", metric.kind).to_lowercase();
-        format!("| `{}` | {kind} | {} | {} |\n", metric.name, labels.join(", "), metric.help())
+        format!("| `{}` | {kind} | {} | {} |\n", metric.name, labels, metric.help())
     };
     let rows: String = ALL.iter().map(row).collect();
     format!("| metric | kind | labels | what it tells |\n|---|---|---|---|\n{rows}")

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use ::metrics::Key;
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::super::{ArchiveStatus, BodySizes, EpochStatus, MessageCounts, PeerStatus, Status};
+use super::super::{ArchiveStatus, BodySizes, EpochStatus, MessageCounts, PeerStatus, StaleFeeStatus, Status};
 use super::list::{Counter, Gauge, LIST};
 use super::requests::encoding_name;
 use crate::gossip::{UnixMs, check};
 use crate::journal::link::Role;
 use crate::snapshot::{Coding, DeskStatus};
+use crate::staleness::live::AGES;
 
 /// One look.
 pub(super) struct Scrape<'a> {
@@ -43,6 +44,7 @@ impl Scrape<'_> {
         if let Some(epoch) = &status.epoch {
             self.epoch(epoch);
         }
+        self.stale_fees(&status.stale_fees);
         if let Some(sizes) = &status.snapshots {
             self.sizes("v1", &sizes.v1);
             self.sizes("v2", &sizes.v2);
@@ -94,6 +96,15 @@ impl Scrape<'_> {
         self.set(&LIST.rgsd_epoch_channels, [], epoch.channels.into());
         self.set(&LIST.rgsd_epoch_nodes, [], epoch.nodes.into());
         self.set(&LIST.rgsd_epoch_directions, [], epoch.directions.into());
+    }
+
+    /// One that was known may be no more: each is set at every look.
+    fn stale_fees(&self, stale_fees: &StaleFeeStatus) {
+        let known = |share: Option<f64>| share.unwrap_or(f64::NAN);
+        LIST.rgsd_stale_fee_share.bare(self.recorder).set(known(stale_fees.share));
+        for age in AGES.map(|age| age.name) {
+            self.set(&LIST.rgsd_stale_fee_share, [age], known(stale_fees.of_age(age)));
+        }
     }
 
     /// Whatever is not compressed yet has the size that it had before, for some seconds.

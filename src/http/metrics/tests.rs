@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::gossip::check::{self, Refusal};
-use crate::http::{ArchiveStatus, BodySizes, EncodedSizes, EpochStatus, PeerStatus, ProofStatus, SnapshotSizes};
+use crate::http::{
+    ArchiveStatus, BodySizes, EncodedSizes, EpochStatus, PeerStatus, ProofStatus, SnapshotSizes, StaleFeeStatus,
+    StaleFeesByAge,
+};
 use crate::journal::link::Role;
 use crate::snapshot::Coding;
 
@@ -96,8 +99,10 @@ fn what_is_declared_is_answered() {
         let labels: BTreeSet<_> = metric.labels.iter().map(|label| (*label).to_owned()).collect();
         for (_, said) in family.samples.keys() {
             let said: BTreeSet<_> = said.keys().filter(|label| *label != "le").cloned().collect();
-            assert_eq!(said, labels, "{}", metric.name);
+            assert!(said == labels || metric.bare && said.is_empty(), "{}: {said:?}", metric.name);
         }
+        let bare = family.samples.keys().any(|(_, said)| said.is_empty());
+        assert!(!metric.bare || bare && metric.kind == Kind::Gauge && !labels.is_empty(), "{}", metric.name);
     }
 }
 
@@ -135,6 +140,19 @@ fn what_is_not_there_yet_is_not_told() {
     for absent in ["rgsd_epoch_age_seconds", "rgsd_snapshot_bytes", "rgsd_archive_connected", "rgsd_chain_height"] {
         assert!(!told.0.contains_key(absent), "{absent}");
     }
+}
+
+#[test]
+fn stale_fees_are_numbers_only_while_they_are_known() {
+    let metrics = Metrics::default();
+    let share = |told: &Exposition, labels: &[_]| told.get("rgsd_stale_fee_share", labels).expect("always told");
+    let ages = vec![StaleFeesByAge { age: "24h", epoch: 1, share: 0.11 }];
+    let stale_fees = StaleFeeStatus { epoch: Some(2), share: Some(0.0), ages, reference_sat: 100_000 };
+    let told = look(&metrics, &Status { stale_fees, ..Status::default() });
+    assert_eq!((share(&told, &[]), share(&told, &[("age", "24h")])), (0.0, 0.11));
+    assert!(["1h", "6h", "3d"].iter().all(|age| share(&told, &[("age", age)]).is_nan()));
+    let told = look(&metrics, &Status::default());
+    assert!(share(&told, &[]).is_nan() && share(&told, &[("age", "24h")]).is_nan(), "known no more");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::gossip::UnixMs;
 use crate::history::{HourOfFees, Size};
 use crate::http::{
     ArchiveStatus, BodySizes, EncodedSizes, EpochStatus, FeeStatus, JournalStatus, MessageCounts, PeerStatus,
-    ProofStatus, RecentSnapshot, SnapshotSizes,
+    ProofStatus, RecentSnapshot, SnapshotSizes, StaleFeeStatus, StaleFeesByAge,
 };
 use crate::journal::Seq;
 use crate::journal::link::Role;
@@ -67,6 +67,7 @@ fn a_good_day() -> Status {
         journal: JournalStatus { last_seq: Seq(2_403_771) },
         history: Size { channels: 50_808, nodes: 17_324, versions: 61_000, epochs: 192 },
         fee_changes: FeeStatus { total: 900_000, hours: (0..25).map(hour).collect() },
+        stale_fees: stale_fees(),
         peers: (1..=4).map(|number| peer(number, "connected")).collect(),
         proofs: ProofStatus { required: true, pending: 3, chain_height: Some(923_114), closing: 17 },
         messages: MessageCounts {
@@ -82,6 +83,13 @@ fn a_good_day() -> Status {
     }
 }
 
+fn stale_fees() -> StaleFeeStatus {
+    let hours = [("1h", 1, 0.0061), ("6h", 6, 0.034), ("24h", 24, 0.112), ("3d", 72, 0.187)];
+    let of = |(age, hours, share): (_, u32, _)| StaleFeesByAge { age, epoch: EPOCH - hours * 3_600, share };
+    let ages = hours.into_iter().map(of).collect();
+    StaleFeeStatus { epoch: Some(EPOCH), share: Some(0.0002), ages, reference_sat: 100_000 }
+}
+
 fn before_the_first() -> Status {
     Status {
         problem: Some("waiting for a peer to tell everything it knows".to_owned()),
@@ -91,6 +99,7 @@ fn before_the_first() -> Status {
         next_cut: None,
         recent: Vec::new(),
         deltas: DeskStatus::default(),
+        stale_fees: StaleFeeStatus::default(),
         history: Size { channels: 21_877, nodes: 9_113, ..Size::default() },
         ..a_good_day()
     }
@@ -144,6 +153,8 @@ fn a_good_day_is_told_at_a_glance() {
         &["4 of 4 connected", "Archivenone configured", "Chain looked through to923,114", "Perhaps splicing17"],
     );
     says(&text, &["accepted402,11933 %", "refused802,43267 %", "already known790,11466 %", "dropped00 %"]);
+    says(&text, &["A wallet from this server: 0.02 %; one that synced yesterday: 11 %", "of 100,000 sat"]);
+    says(&text, &["of this server, now0.02 %", "synced 1 h ago0.61 %", "synced 3 days ago19 %"]);
     says(&text, &["http://this-server/snapshot/v2"]);
 }
 
@@ -196,7 +207,9 @@ fn before_the_first_snapshot_it_tells_how_the_sync_goes() {
         &["Peers telling all they know1 of 3", "Messages accepted402,119", "Nodes so far9,113", "Wallets are told"],
     );
     says(&text, &["waiting Cannot connect: refused", "1 of 3 connected"]);
-    assert!(!text.contains("Snapshot sizes") && !text.contains("Fee changes by the hour"));
+    assert!(
+        !text.contains("Snapshot sizes") && !text.contains("Stale fees") && !text.contains("Fee changes by the hour")
+    );
     says(&self::text(&Status { problem: None, ..status }), &["The first one comes when"]);
     says(&self::text(&Status::default()), &["No snapshot yet", "None: what is served comes from the archive."]);
 }
@@ -255,6 +268,12 @@ fn servers_differ() {
     says(&text(&Status { deltas, ..a_good_day() }), &["Turned off: wallets that come back get everything, too."]);
     let fresh = Status { deltas: DeskStatus::default(), recent: Vec::new(), next_cut: None, ..a_good_day() };
     says(&text(&fresh), &["None was asked for yet.", "One comes every hour."]);
+    let unread = Status { stale_fees: StaleFeeStatus::default(), ..a_good_day() };
+    says(&text(&unread), &["Stale fees Not known yet: the journal is being read"]);
+    let young = StaleFeeStatus { ages: Vec::new(), ..stale_fees() };
+    let young = text(&Status { stale_fees: young, ..a_good_day() });
+    says(&young, &["A wallet from this server: 0.02 %", "synced 24 h agonot known"]);
+    assert!(!young.contains("yesterday"));
 }
 
 #[test]

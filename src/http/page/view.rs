@@ -1,6 +1,6 @@
 //! What the page says, before it is markup: the state in a word, and every number in people's form.
 
-use super::chart::{Bars, Line};
+use super::chart::{Bars, Line, StaleFees};
 use super::words::{Moment, Size, Span, capitalised, every, share, shortened};
 use crate::gossip::UnixMs;
 use crate::http::{BodySizes, EpochStatus, PeerStatus, Status};
@@ -26,6 +26,7 @@ pub(super) struct View {
     pub sync: Vec<(&'static str, String)>,
     pub known_channels: String,
     pub fees: Bars,
+    pub stale: Option<StaleFees>,
     pub sizes: Vec<SizeRow>,
     pub line: Option<Line>,
     pub deltas: Deltas,
@@ -128,6 +129,7 @@ impl View {
             sync: sync(status),
             known_channels: grouped(status.history.channels),
             fees: Bars::of(&status.fee_changes.hours),
+            stale: StaleFees::of(&status.stale_fees),
             sizes: sizes(status),
             line: Line::of(&status.recent),
             deltas: Deltas::of(status, now),

@@ -152,6 +152,18 @@ pub(super) fn share(part: u64, all: u64) -> String {
     }
 }
 
+/// A share from 0 to 1 in per cent, small ones to the hundredth.
+pub(super) fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    match percent {
+        0.0 => "0 %".to_owned(),
+        ..0.01 => "< 0.01 %".to_owned(),
+        ..0.995 => format!("{percent:.2} %"),
+        ..9.95 => format!("{percent:.1} %"),
+        _ => format!("{percent:.0} %"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +199,10 @@ mod tests {
         assert_eq!(
             [(0, 0), (1, 10_000), (1, 20), (1, 2), (2, 2)].map(|(part, all)| share(part, all)),
             ["0 %", "< 0.1 %", "5.0 %", "50 %", "100 %"]
+        );
+        assert_eq!(
+            [0.0, 0.000_09, 0.000_1, 0.009_9, 0.009_96, 0.05, 0.111, 1.0].map(percent),
+            ["0 %", "< 0.01 %", "0.01 %", "0.99 %", "1.0 %", "5.0 %", "11 %", "100 %"]
         );
     }
 }

@@ -110,6 +110,14 @@ impl Running {
         self.eventually("the next epoch", |status| status.epoch.is_some_and(|epoch| epoch.timestamp > last)).await;
     }
 
+    /// Lets time pass until a cut has just been: no other one comes soon.
+    pub async fn just_cut(&self) {
+        let status = self.status();
+        let (last, next) = (status.epoch.expect("a first epoch").timestamp, status.next_cut.expect("known"));
+        self.clock.advance(Duration::from_secs(next.saturating_sub(self.clock.now().secs()).into()));
+        self.eventually("the next epoch", |status| status.epoch.is_some_and(|epoch| epoch.timestamp > last)).await;
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.service().address())
     }

@@ -83,8 +83,13 @@ fn selected(selector: &VectorSelector, told: &Exposition, whole: &str) -> BTreeS
     let matchers = &selector.matchers.matchers;
     let matchers: Vec<_> = matchers.iter().filter(|matcher| !OF_THE_SCRAPE.contains(&&*matcher.name)).collect();
     let samples = told.0.values().flat_map(|family| family.samples.keys()).filter(|(of, _)| of == name);
+    let named = |label: &str| samples.clone().any(|(_, labels)| labels.contains_key(label));
+    let strange = matchers.iter().find(|matcher| !named(&matcher.name));
+    assert!(strange.is_none(), "{name} has no such label: {whole}");
     let fits = |labels: &exposition::Labels| {
-        matchers.iter().all(|matcher| labels.get(&matcher.name).is_some_and(|value| matcher.is_match(value)))
+        // A label that a series lacks is the empty text.
+        let value = |name| labels.get(name).map_or("", String::as_str);
+        matchers.iter().all(|matcher| matcher.is_match(value(&matcher.name)))
     };
     let fitting: Vec<_> = samples.map(|(_, labels)| labels).filter(|labels| fits(labels)).collect();
     assert!(!fitting.is_empty(), "{name} is never told with such labels: {whole}");
