@@ -33,4 +33,5 @@ mod recording;
 mod replaying;
 mod restarts;
 mod support;
+mod tuning;
 mod uploads;

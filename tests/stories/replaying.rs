@@ -17,17 +17,17 @@ use tempfile::TempDir;
 use crate::support::{DEADLINE, Run, Truth, Wallet, rgsd};
 
 /// An aligned hour.
-const START_S: u32 = 1_770_076_800;
+pub const START_S: u32 = 1_770_076_800;
 const HOUR_S: u32 = 3600;
 
-fn network(channels: usize) -> Network {
+pub fn network(channels: usize) -> Network {
     let spec = NetworkSpec::default();
     Network::new(&Topology::generate(channels, spec.seed), spec, UnixMs(u64::from(START_S) * 1000))
         .expect("a network")
 }
 
 /// As Core Lightning records: channels with their amounts and updates, then nodes, then what comes.
-fn recording(network: &Network, talk: &[Bytes]) -> Vec<u8> {
+pub fn recording(network: &Network, talk: &[Bytes]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new()).expect("room");
     let mut write = |body| writer.write(&Record { flags: Flags::default(), timestamp: 0, body }).expect("room");
     for channel in network.channels() {
@@ -42,18 +42,18 @@ fn recording(network: &Network, talk: &[Bytes]) -> Vec<u8> {
 }
 
 /// Where the stories' files lie.
-struct Place(TempDir);
+pub struct Place(TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(TempDir::new().expect("a directory"))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         fs::write(self.path(name), bytes).expect("written");
         self.path(name)
     }
@@ -78,7 +78,7 @@ fn replay(recordings: &[&Path], out: &Path, flags: &[&str]) -> Run {
 }
 
 /// The same, and it must succeed; returns what it prints.
-fn replayed(recordings: &[&Path], out: &Path, flags: &[&str]) -> String {
+pub fn replayed(recordings: &[&Path], out: &Path, flags: &[&str]) -> String {
     let run = replay(recordings, out, flags);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     run.stdout
