@@ -42,4 +42,5 @@ pub mod staleness;
 pub mod synth;
 pub mod tasks;
 pub mod text;
+pub mod tune;
 pub mod uploads;
