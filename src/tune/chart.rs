@@ -100,7 +100,7 @@ fn head<B: DrawingBackend>(report: &Report, sheet: &Sheet<B>) -> Result<i32, Fau
     let width = SIZE.0 as i32 - 2 * LEFT;
     sheet.text("Payments that fail at the first try, by sync interval", (LEFT, 16), look::bold(33))?;
     let mut y = 56;
-    let sentence = format!("Recommended: {}", report.recommendation.sentence);
+    let sentence = format!("Recommended interval {}", report.recommendation.sentence);
     for line in look::wrap(sheet, &sentence, &look::text(20), width)?.into_iter().take(2) {
         sheet.text(&line, (LEFT, y), look::text(20))?;
         y += 22;

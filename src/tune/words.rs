@@ -72,7 +72,7 @@ fn rounded(seconds: u64) -> u64 {
         36_000..864_000 => 3_600,
         _ => 86_400,
     };
-    (seconds + step / 2) / step * step
+    seconds.saturating_add(step / 2) / step * step
 }
 
 /// `1,000, 10,000 and 100,000 sat`.

@@ -41,7 +41,7 @@ pub(super) fn failures<B: DrawingBackend>(report: &Report, sheet: &Sheet<B>, row
     }
     if let Some((x, _)) = places(report).find(|(_, row)| is_recommended(report, row)) {
         let x = plane.at((x + 0.5, 0.0)).0.clamp(PLOT.0 + 48, PLOT.1 - 48);
-        let style = look::bold(15).color(&look::BAND_INK);
+        let style = look::text(15).color(&look::BAND_INK);
         sheet.text("recommended", (x, rows.0 + 3), look::at(style, HPos::Center, VPos::Top))?;
     }
     failures_aside(report, sheet, rows.0)

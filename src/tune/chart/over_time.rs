@@ -86,7 +86,7 @@ fn aside<B: DrawingBackend>(
     let end = |line: &&Line<'_>| line.points.last().map(|point| plane.at(*point).1);
     let mut ends: Vec<(i32, &Line<'_>)> = lines.iter().filter_map(|line| Some((end(&line)?, line))).collect();
     ends.sort_by_key(|(y, line)| (*y, std::cmp::Reverse(line.row.interval_s)));
-    let ys = spread(ends.iter().map(|(y, _)| *y), (top + 4, bottom - 2));
+    let ys = spread(ends.iter().map(|(y, _)| *y), (top + 2, bottom - 5));
     for ((end, line), y) in ends.into_iter().zip(ys) {
         sheet.path(&[(PLOT.1 + 2, end), (ASIDE, y), (ASIDE + 18, y)], line.colour, line.width())?;
         let name = words::seconds(line.row.interval_s);
@@ -134,7 +134,7 @@ fn times<B: DrawingBackend>(
         }
         at += step;
     }
-    sheet.text("time (UTC)", (ASIDE, bottom + 10), look::at(look::text(17), HPos::Left, VPos::Top))
+    sheet.text("time (UTC)", (ASIDE, bottom + 9), look::at(look::text(17), HPos::Left, VPos::Top))
 }
 
 /// The day, with the time of day where that matters.
