@@ -28,7 +28,7 @@ pub(super) fn failures<B: DrawingBackend>(report: &Report, sheet: &Sheet<B>, row
     let top = outcomes.flat_map(rates).fold(0.001, f64::max) * 1.2;
     let mut plane = sheet.plane(rows, 0.0..wide(report), 0.0..top)?;
     band(report, &mut plane, (0.0, top))?;
-    plane.scale("payments that fail", 6, &|rate| tick(*rate, top))?;
+    plane.scale("payments that fail", 8, &|rate| tick(*rate, top))?;
     for (x, row) in places(report) {
         stack(&mut plane, x, row)?;
     }

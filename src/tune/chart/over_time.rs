@@ -46,7 +46,7 @@ pub(super) fn stale_fees<B: DrawingBackend>(
         () => (from, to),
     };
     let mut plane = sheet.plane((top, bottom), from..to, 0.0..highest)?;
-    plane.scale("capacity with stale fees", 5, &|value| tick(*value, highest))?;
+    plane.scale("capacity with stale fees", 6, &|value| tick(*value, highest))?;
     for line in &lines {
         plane.line(&line.points, line.colour, line.width())?;
         if let [alone] = line.points.as_slice() {
