@@ -5,6 +5,9 @@
 mod chart;
 mod print;
 mod source;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

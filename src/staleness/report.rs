@@ -249,11 +249,14 @@ impl Recommendation {
         let [short, long, this] = [shortest, longest, row].map(|row| text::time(Duration::from_secs(row.interval_s)));
         let [short_fails, long_fails, this_fails] =
             [shortest, longest, row].map(|row| percent(row.outcome.failure_rate));
+        if shortest.interval_s == longest.interval_s {
+            return format!("{this}: {this_fails} of payments fail; name more --intervals to compare it with");
+        }
         let Some(benefit) = self.benefit else {
+            let payments = text::grouped(row.outcome.payments as usize);
             return format!(
-                "{long}: no shorter interval fails fewer of these {} payments than chance may ({long_fails} failed; {short_fails} at \
-                 {short})",
-                row.outcome.payments
+                "{long}: {payments} payments do not tell it from any shorter interval ({long_fails} of them fail; {short_fails} at \
+                 {short})"
             );
         };
         if row.interval_s == shortest.interval_s {

@@ -103,11 +103,19 @@ struct Payment {
     phases: [f64; 2],
 }
 
-/// A payment whose ends are known.
+/// A payment whose ends are known, and what becomes of it if its wallet knows all that the server knows.
 #[derive(Clone, Copy, Debug)]
 struct Settled {
     payment: Payment,
     wish: Wish,
+    live: Result<(), Cause>,
+}
+
+/// What became of a payment at one of the intervals.
+struct Tried {
+    payment: Payment,
+    interval: usize,
+    outcome: Result<(), Cause>,
 }
 
 /// Simulates. `now_s` is the system's time in unix seconds, by which LDK judges updates; it changes no figure.
@@ -128,11 +136,11 @@ pub fn simulate(
         intervals: vec![vec![Fates::default(); question.amounts_sat.len()]; question.intervals.len()],
         given_up: question.payments - settled.len() as u32,
     };
-    for (one, outcome) in &settled {
-        simulated.live[question.amount_of(one.payment)].count(*outcome);
+    for one in &settled {
+        simulated.live[question.amount_of(one.payment)].count(one.live);
     }
-    for (one, interval, outcome) in scene.try_all(&settled)? {
-        simulated.intervals[interval][question.amount_of(one.payment)].count(outcome);
+    for one in scene.try_all(&settled)? {
+        simulated.intervals[one.interval][question.amount_of(one.payment)].count(one.outcome);
     }
     Ok(simulated)
 }
@@ -181,8 +189,8 @@ struct Scene<'a, W> {
 }
 
 impl<'a, W: Watcher> Scene<'a, W> {
-    /// Finds each payment's ends, and what becomes of it if its wallet knows everything.
-    fn settle(&self, payments: Vec<Payment>) -> Result<Vec<(Settled, Result<(), Cause>)>, Interrupted> {
+    /// Finds each payment's ends.
+    fn settle(&self, payments: Vec<Payment>) -> Result<Vec<Settled>, Interrupted> {
         let moments = payments.into_iter().map(|payment| (payment.at, payment)).collect();
         let settled = self.moment_by_moment(moments, |wallet, at, payment| {
             let mut rng = draw::rng(self.question.seed ^ ENDS, payment.number.into());
@@ -191,28 +199,24 @@ impl<'a, W: Watcher> Scene<'a, W> {
                 let (lsp, payee) = self.purse.draw(self.past, at, amount_msat, &mut rng)?;
                 let wish = Wish { lsp, payee, amount_msat, seed: rng.random() };
                 let route = wallet.route(&wish)?;
-                Some((Settled { payment, wish }, self.court.judge(&route, at, at)))
+                Some(Settled { payment, wish, live: self.court.judge(&route, at, at) })
             })
         })?;
         Ok(settled.into_iter().flatten().collect())
     }
 
     /// What becomes of each payment at each interval.
-    fn try_all(
-        &self,
-        settled: &[(Settled, Result<(), Cause>)],
-    ) -> Result<Vec<(Settled, usize, Result<(), Cause>)>, Interrupted> {
+    fn try_all(&self, settled: &[Settled]) -> Result<Vec<Tried>, Interrupted> {
         let intervals = || self.question.intervals.iter().copied().enumerate();
         let mut moments: Vec<_> = settled
             .iter()
-            .flat_map(|(one, _)| {
-                intervals().map(|(n, interval)| (self.question.told(one.payment, interval), (*one, n)))
-            })
+            .flat_map(|one| intervals().map(|(n, interval)| (self.question.told(one.payment, interval), (*one, n))))
             .collect();
         moments.sort_by_key(|(told, (one, interval))| (*told, one.payment.number, *interval));
         self.moment_by_moment(moments, |wallet, told, (one, interval)| {
             let route = wallet.route(&one.wish).ok_or(Cause::NoRoute);
-            (one, interval, route.and_then(|route| self.court.judge(&route, told, one.payment.at)))
+            let outcome = route.and_then(|route| self.court.judge(&route, told, one.payment.at));
+            Tried { payment: one.payment, interval, outcome }
         })
     }
 
