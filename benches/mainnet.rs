@@ -1,13 +1,12 @@
 //! From the history to a snapshot, on a network shaped like mainnet: cutting the view, encoding it in both versions,
 //! having the official client check it; and how many bytes it is, for both settings of `graph`.
 //!
-//! The shape is drawn at random, or read from the file that `BENCH_TOPOLOGY` names (Core Lightning's compressed map).
-//! Sizes mean what their budgets mean only with the real map, because these were measured on it.
+//! Sizes mean what their budgets mean only with the real map (`support/shape.rs`), because these were measured on it; a
+//! drawn shape keeps them, too.
 
 mod support;
 
 use std::hint::black_box;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bitcoin::constants::ChainHash;
@@ -16,28 +15,19 @@ use rgsd::gossip::{ChannelAnnouncement, ChannelUpdate, Clock, Fact, NodeAnnounce
 use rgsd::history::{History, View};
 use rgsd::journal::{Entry, Event, Graph, Seq};
 use rgsd::snapshot::{LeftOut, Matter, Version, cut, differences, encode_full, rules};
-use rgsd::synth::{Network, NetworkSpec, Topology};
+use rgsd::synth::{Network, NetworkSpec};
 
-use support::table;
+use support::table::Budget;
+use support::{budgets, shape};
 
-const CHANNELS: usize = 51_000;
 const CHAIN: bitcoin::Network = bitcoin::Network::Bitcoin;
 /// Runs of each work for the table; the middle one counts.
 const RUNS: usize = 9;
-const CUT_WITHIN: Duration = Duration::from_millis(100);
-const VERIFY_WITHIN: Duration = Duration::from_millis(500);
-/// In MB, v1 and v2.
-const COMPLETE_MB: [f64; 2] = [3.6, 4.92];
-const ROUTABLE_MB: [f64; 2] = [2.55, 3.4];
 
 /// A history with two epochs of one network: the older shows all of it, the newer what is routable.
 fn history(now: UnixMs) -> History {
     let spec = NetworkSpec { chain: CHAIN, ..NetworkSpec::default() };
-    let topology = match std::env::var_os("BENCH_TOPOLOGY") {
-        Some(path) => Topology::open(Path::new(&path)).expect("a map"),
-        None => Topology::generate(CHANNELS, spec.seed),
-    };
-    let network = Network::new(&topology, spec, now).expect("a network");
+    let network = Network::new(&shape::topology(spec.seed), spec, now).expect("a network");
     let mut history = History::new();
     let mut events = facts(&network);
     events.push(Event::Epoch { timestamp: now.secs() - 10, rules: rules(Graph::Complete) });
@@ -108,14 +98,17 @@ fn bench(criterion: &mut Criterion) {
     });
     group.finish();
 
-    table::time_row("cut an epoch and encode the full snapshot, v1 and v2", CUT_WITHIN, middle(cut_and_encode));
-    table::time_row("its verification by the official client, v1 and v2", VERIFY_WITHIN, middle(verify));
-    let shape = if std::env::var_os("BENCH_TOPOLOGY").is_some() { "" } else { ", drawn shape" };
-    for (view, name, budgets) in [(&complete, "complete", COMPLETE_MB), (&routable, "routable", ROUTABLE_MB)] {
-        println!("{name}: {} channels, {} nodes", view.channels.len(), view.nodes.len());
-        for ((bytes, budget_mb), version) in encode(view).iter().zip(budgets).zip(["v1", "v2"]) {
-            table::bytes_row(&format!("full {version}, {name}{shape}"), budget_mb, bytes.len());
-        }
+    budgets::CUT.took(middle(cut_and_encode));
+    budgets::VERIFY.took(middle(verify));
+    tell_sizes(&complete, [&budgets::FULL_V1_COMPLETE, &budgets::FULL_V2_COMPLETE]);
+    tell_sizes(&routable, [&budgets::FULL_V1_ROUTABLE, &budgets::FULL_V2_ROUTABLE]);
+}
+
+/// Of v1 and v2.
+fn tell_sizes(view: &View, budgets: [&Budget; 2]) {
+    println!("{} channels, {} nodes", view.channels.len(), view.nodes.len());
+    for (bytes, budget) in encode(view).iter().zip(budgets) {
+        budget.takes_mb(bytes.len() as f64 / 1e6, &format!(", {}", shape::name()));
     }
 }
 
