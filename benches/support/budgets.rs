@@ -48,7 +48,8 @@ pub const ORDER: [&Budget; 35] = [
 ];
 
 pub const CUT: Budget = mainnet("cut an epoch and encode the full snapshot, v1 and v2", Time(ms(100)));
-pub const VERIFY: Budget = mainnet("its verification by the official client, v1 and v2", Time(ms(500)));
+pub const VERIFY: Budget =
+    mainnet("verification of the full snapshot by the official client, v1 and v2", Time(ms(500)));
 pub const FULL_V2_COMPLETE: Budget = mainnet("full v2, `complete`", Size(4.92));
 pub const FULL_V2_ROUTABLE: Budget = mainnet("full v2, `routable`", Size(3.4));
 pub const FULL_V1_COMPLETE: Budget = mainnet("full v1, `complete`", Size(3.6));
@@ -60,45 +61,47 @@ pub const ENCODE_DELTA: Budget =
 pub const NEW_DELTA: Budget =
     restart("a delta nobody asked for yet, to its first byte over HTTP: the slowest", Time(ms(30)));
 pub const CACHED_DELTA: Budget =
-    restart("one already asked for, to its first byte over HTTP: the slowest", Time(ms(1)));
+    restart("a delta already asked for, to its first byte over HTTP: the slowest", Time(ms(1)));
 pub const RUSH: Budget =
     restart("a thousand wallets at 144 different epochs, right after a cut: the last answer", Time(s(5)));
 pub const RESTART: Budget = restart("restart: journal to first answer, nothing published", Time(s(3)));
 pub const RESTART_PUBLISHED: Budget = restart("restart: to first answer, a snapshot published before", Time(s(3)));
-pub const RESTART_ARCHIVE: Budget = restart("the same with an archive that lacks everything", Time(s(3)));
-pub const MEMORY: Budget = restart("memory, publishing and serving, after those thousand wallets", Size(400.0));
-pub const MEMORY_PEAK: Budget = restart("its peak since the start", Size(400.0));
-pub const MEMORY_SHIPPING: Budget = restart("the peak of memory while six days are shipped", Size(400.0));
+pub const RESTART_ARCHIVE: Budget =
+    restart("restart: to first answer, with an archive that lacks everything", Time(s(3)));
+pub const MEMORY: Budget =
+    restart("memory, serving all this, resident after a thousand wallets came at once", Size(400.0));
+pub const MEMORY_PEAK: Budget = restart("the peak of that memory", Size(400.0));
+pub const MEMORY_SHIPPING: Budget =
+    restart("the peak of memory while six days are shipped to an archive", Size(400.0));
 
 pub const SYNC: Budget = of("sync", "check and journal an initial sync, without funding proofs", AtMost(1.5, CHECKS));
 pub const SYNC_ARCHIVE: Budget =
-    of("sync", "the same with an archive, whose PostgreSQL shares the cores", AtMost(1.5, CHECKS));
+    of("sync", "an initial sync with an archive, whose PostgreSQL shares the cores", AtMost(1.5, CHECKS));
 pub const PROOFS: Budget =
     of("sync", "bitcoind requests for its funding proofs", Count(2.2, "a block touched, no whole blocks"));
 
 pub const SHIP: Budget =
     of("archive", "ship an initial sync to a local PostgreSQL over TLS", Rate(20_000.0, "entries"));
-pub const WEEK: Budget =
-    of("archive", "a week in the database (1.2 million messages), indexes included", Size(400.0));
+pub const WEEK: Budget = of("archive", "a week in the database (1.2 million messages)", Size(400.0));
 pub const RESTORE: Budget =
-    of("archive", "restore six days (2.4 million entries) from it into an empty directory", Time(s(15)));
+    of("archive", "restore six days (2.4 million entries) from the archive into an empty directory", Time(s(15)));
 
 /// With connections that are kept, and ones that are closed.
 pub const FULL: [Budget; 2] = [
     serving("requests a second for a cached full snapshot", AtLeast(1.0, NGINX)),
-    serving("the same, each on a connection of its own", AtLeast(1.0, NGINX)),
+    serving("requests a second for a cached full snapshot, connections closed", AtLeast(1.0, NGINX)),
 ];
 pub const FULL_ZSTD: [Budget; 2] = [
-    serving("requests a second for the same in zstd", AtLeast(1.0, NGINX)),
-    serving("that, each on a connection of its own", AtLeast(1.0, NGINX)),
+    serving("requests a second for a cached full snapshot in zstd", AtLeast(1.0, NGINX)),
+    serving("requests a second for a cached full snapshot in zstd, connections closed", AtLeast(1.0, NGINX)),
 ];
 pub const SMALL_DELTA: [Budget; 2] = [
     serving("requests a second for a small delta", AtLeast(0.8, NGINX)),
-    serving("the small delta, each on a connection of its own", AtLeast(0.8, NGINX)),
+    serving("requests a second for a small delta, connections closed", AtLeast(0.8, NGINX)),
 ];
 pub const HOUR_DELTA: [Budget; 2] = [
     serving("requests a second for a delta over an hour", AtLeast(0.8, NGINX)),
-    serving("the delta over an hour, each on a connection of its own", AtLeast(0.8, NGINX)),
+    serving("requests a second for a delta over an hour, connections closed", AtLeast(0.8, NGINX)),
 ];
 pub const CROWD: Budget = serving(
     "a full snapshot while 10,000 connections idle and 200 do worse: 99 of a hundred wallets have it after",
