@@ -49,7 +49,7 @@ pub const ORDER: [&Budget; 35] = [
 
 pub const CUT: Budget = mainnet("cut an epoch and encode the full snapshot, v1 and v2", Time(ms(100)));
 pub const VERIFY: Budget =
-    mainnet("verification of the full snapshot by the official client, v1 and v2", Time(ms(500)));
+    mainnet("verification by the official client: full v1 and v2, and returning v2", Time(ms(500)));
 pub const FULL_V2_COMPLETE: Budget = mainnet("full v2, `complete`", Size(4.92));
 pub const FULL_V2_ROUTABLE: Budget = mainnet("full v2, `routable`", Size(3.4));
 pub const FULL_V1_COMPLETE: Budget = mainnet("full v1, `complete`", Size(3.6));
