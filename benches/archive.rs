@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bitcoin::Network;
 use cluster::{Cluster, Database, Options};
+use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rgsd::gossip::{Clock, SystemClock, UnixMs};
@@ -21,40 +22,47 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_postgres::types::Type;
 
-use support::table;
+use support::budgets;
 use support::talking::{DAYS, Gossip};
+use support::turns::{middle, slow_group, times};
 
 /// As the service ships.
 const BATCH: usize = 5_000;
-const SHIPPED_A_SECOND: f64 = 20_000.0;
 /// Row by row: enough to tell how slow that is.
 const ROWS: usize = 3_000;
 const WEEK: usize = 1_200_000;
-const WEEK_MB: f64 = 400.0;
-const RESTORED_WITHIN: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-fn main() {
+fn bench(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     // As PostgreSQL is set up by default, but for room to work in.
     let conf = ["fsync = on", "synchronous_commit = on", "max_wal_size = 4GB", "shared_buffers = 512MB"];
     let options = Options { conf: conf.map(str::to_owned).to_vec(), ..Options::default() };
     let cluster = Cluster::start(options);
-    let database = cluster.database();
 
     let folder = TempDir::new().expect("a directory");
     let (journal, initial) = fill(&folder);
     println!("a journal of {} entries, {initial} of them an initial sync", journal.last_seq().0);
-
     let rows = runtime.block_on(insert_row_by_row(&cluster.database(), &entries(&journal, Seq(0), ROWS)));
     println!("row by row: {rows:.0} entries a second");
-    let batches = runtime.block_on(fill_archive(&database, &journal, initial));
-    println!("shipped: {batches:.0} entries a second, {:.0} times as fast as row by row", batches / rows);
-    let goal = format!("{SHIPPED_A_SECOND} a second");
-    let share = SHIPPED_A_SECOND / batches;
-    table::row("ship an initial sync over TLS", &goal, &format!("{batches:.0} a second"), share);
 
-    let took = runtime.block_on(restore(&database, journal.last_seq()));
-    table::time_row("restore six days from the archive", RESTORED_WITHIN, took);
+    let mut group = slow_group(criterion, "archive");
+    let sync = entries(&journal, Seq(0), initial);
+    let shipped = times(&mut group, "ship an initial sync", || {
+        runtime.block_on(ship_initial_sync(&cluster.database(), &journal, &sync))
+    });
+    if let Some(took) = middle(&shipped) {
+        let rate = initial as f64 / took.as_secs_f64();
+        let told = format!("{rate:.0} entries a second, {:.0} times as fast as row by row", rate / rows);
+        budgets::SHIP.came_to(rate, &told);
+    }
+
+    let database = cluster.database();
+    let week_mb = runtime.block_on(fill_archive(&database, &journal));
+    budgets::WEEK.takes_mb(week_mb, "");
+    let restored = times(&mut group, "restore six days", || runtime.block_on(restore(&database, journal.last_seq())));
+    middle(&restored).into_iter().for_each(|took| budgets::RESTORE.took(took));
+    group.finish();
 }
 
 /// Six days of talk that end now, and how many of its entries are the initial sync.
@@ -83,7 +91,7 @@ fn entries(journal: &SqliteJournal, after: Seq, count: usize) -> Vec<Entry> {
 
 fn connector(database: &Database) -> Connector {
     let settings = Settings { url: database.url.parse().expect("a URL"), password_file: None };
-    Connector { settings, timeout: Duration::from_secs(30) }
+    Connector { settings, timeout: TIMEOUT }
 }
 
 /// One statement and one commit an entry, into a table with the same columns. Returns entries a second.
@@ -106,9 +114,33 @@ async fn insert_row_by_row(database: &Database, entries: &[Entry]) -> f64 {
     entries.len() as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Ships everything. Returns how many entries a second of the initial sync were shipped, and tells how large a week is.
-async fn fill_archive(database: &Database, journal: &SqliteJournal, initial: usize) -> f64 {
+/// How long it takes to ship an initial sync to a database that has nothing.
+async fn ship_initial_sync(database: &Database, journal: &SqliteJournal, sync: &[Entry]) -> Duration {
     let (mut archive, _wire) = connector(database).connect().await.expect("connects");
+    let row = found(&mut archive, journal).await;
+    let started = Instant::now();
+    ship(&mut archive, &row, Seq(0), sync).await;
+    started.elapsed()
+}
+
+/// Ships everything. Returns how many MB a week is.
+async fn fill_archive(database: &Database, journal: &SqliteJournal) -> f64 {
+    let (mut archive, _wire) = connector(database).connect().await.expect("connects");
+    let row = found(&mut archive, journal).await;
+    let mut last = ship(&mut archive, &row, Seq(0), &entries(journal, Seq(0), WEEK)).await;
+    let size = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = 'rgsd'::regnamespace \
+        AND relkind IN ('r', 'p')";
+    let bytes: f64 = database.value(size).parse().expect("a number");
+    loop {
+        let some = entries(journal, last, 20 * BATCH);
+        if some.is_empty() {
+            return bytes / 1e6;
+        }
+        last = ship(&mut archive, &row, last, &some).await;
+    }
+}
+
+async fn found(archive: &mut Archive, journal: &SqliteJournal) -> Standing {
     let identity = journal.identity();
     let founding = Founding {
         journal: identity.journal,
@@ -117,23 +149,7 @@ async fn fill_archive(database: &Database, journal: &SqliteJournal, initial: usi
         term: Term(1),
         epoch_offset_s: identity.epoch_offset_s,
     };
-    let row = archive.found(&founding).await.expect("founded");
-    let sync = entries(journal, Seq(0), initial);
-    let started = Instant::now();
-    let mut last = ship(&mut archive, &row, Seq(0), &sync).await;
-    let rate = initial as f64 / started.elapsed().as_secs_f64();
-    last = ship(&mut archive, &row, last, &entries(journal, last, WEEK - initial)).await;
-    let size = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = 'rgsd'::regnamespace \
-        AND relkind IN ('r', 'p')";
-    let bytes: usize = database.value(size).parse().expect("a number");
-    table::bytes_row("a week in the database, 1.2 million messages", WEEK_MB, bytes);
-    loop {
-        let some = entries(journal, last, 20 * BATCH);
-        if some.is_empty() {
-            return rate;
-        }
-        last = ship(&mut archive, &row, last, &some).await;
-    }
+    archive.found(&founding).await.expect("founded")
 }
 
 async fn ship(archive: &mut Archive, row: &Standing, mut after: Seq, entries: &[Entry]) -> Seq {
@@ -148,7 +164,7 @@ async fn ship(archive: &mut Archive, row: &Standing, mut after: Seq, entries: &[
 /// Restores the archive's journal into an empty directory.
 async fn restore(database: &Database, last_seq: Seq) -> Duration {
     let folder = TempDir::new().expect("a directory");
-    let mut link = Link::new(connector(database), RESTORED_WITHIN, Role::Replica);
+    let mut link = Link::new(connector(database), TIMEOUT, Role::Replica);
     let plan = Plan {
         data_dir: folder.path().to_owned(),
         network: Network::Bitcoin,
@@ -165,3 +181,6 @@ async fn restore(database: &Database, last_seq: Seq) -> Duration {
     assert_eq!(settled.journal.last_seq(), last_seq);
     took
 }
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,12 +1,9 @@
 //! Deltas on a network shaped like mainnet, after six days of its talk: how long one takes, and how many bytes it is
 //! beside the full snapshot (`make sizes` prints that table alone).
-//!
-//! The shape is drawn at random, or read from the file that `BENCH_TOPOLOGY` names (Core Lightning's compressed map).
 
 mod support;
 
 use std::hint::black_box;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bitcoin::constants::ChainHash;
@@ -20,18 +17,16 @@ use rgsd::journal::{Entry, Epoch, Event, Graph, Seq};
 use rgsd::snapshot::{Contents, LeftOut, Matter, Version, delta, encode, rules};
 use rgsd::source::Opened;
 
-use rgsd::synth::{Network, NetworkSpec, Topology};
+use rgsd::synth::{Network, NetworkSpec};
 
-use support::table;
+use support::{budgets, shape, table};
 
-const CHANNELS: usize = 51_000;
 const CHAIN: bitcoin::Network = bitcoin::Network::Bitcoin;
 const HOURS: u32 = 6 * 24;
 const UPDATES_AN_HOUR: u32 = 250_000 / 24;
 /// Of 125,000 announcements a day, one in ten brings other details; what the others repeat leaves no trace.
 const NODE_NEWS_AN_HOUR: u32 = 12_500 / 24;
 const CHANNELS_A_DAY: u32 = 96;
-const DELTA_WITHIN: Duration = Duration::from_millis(30);
 /// Runs of each work for the table; the middle one counts.
 const RUNS: usize = 9;
 
@@ -49,12 +44,8 @@ impl Week {
     /// Six days that end at `now`, with an epoch an hour.
     fn new(now: UnixMs) -> Self {
         let spec = NetworkSpec { chain: CHAIN, ..NetworkSpec::default() };
-        let topology = match std::env::var_os("BENCH_TOPOLOGY").filter(|path| !path.is_empty()) {
-            Some(path) => Topology::open(Path::new(&path)).expect("a map"),
-            None => Topology::generate(CHANNELS, spec.seed),
-        };
         let start = UnixMs(now.0 - u64::from(HOURS) * 3_600_000);
-        let mut network = Network::new(&topology, spec, start).expect("a network");
+        let mut network = Network::new(&shape::topology(spec.seed), spec, start).expect("a network");
         let mut week = Self { history: History::new(), seq: 0 };
         for n in 0..network.channels().len() {
             week.announce(&network, n, start);
@@ -181,7 +172,8 @@ fn bench(criterion: &mut Criterion) {
     let started = Instant::now();
     let returning = Contents::full(&matter().view).with_departed(&matter().departed);
     println!("what a returning wallet is told, made in {:.1?}: {:?}", started.elapsed() / 2, returning.breakdown());
-    table::time_row("compute and encode a delta: the slowest span", DELTA_WITHIN, slowest);
+    let told = format!("{}, {}", table::time(slowest), shape::name());
+    budgets::ENCODE_DELTA.came_to(slowest.as_secs_f64(), &told);
 }
 
 criterion_group!(benches, bench);

@@ -1,47 +1,43 @@
 //! From the history to a snapshot, on a network shaped like mainnet: cutting the view, encoding it in both versions,
 //! having the official client check it; and how many bytes it is, for both settings of `graph`.
 //!
-//! The shape is drawn at random, or read from the file that `BENCH_TOPOLOGY` names (Core Lightning's compressed map).
-//! Sizes mean what their budgets mean only with the real map, because these were measured on it.
+//! Sizes mean what their budgets mean only with the real map (`support/shape.rs`), because these were measured on it; a
+//! drawn shape keeps them, too.
 
 mod support;
 
 use std::hint::black_box;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bitcoin::constants::ChainHash;
 use criterion::{Criterion, criterion_group, criterion_main};
-use rgsd::gossip::{ChannelAnnouncement, ChannelUpdate, Clock, Fact, NodeAnnouncement, SystemClock, UnixMs};
+use rgsd::gossip::{ChannelAnnouncement, ChannelUpdate, Clock, Closing, Fact, NodeAnnouncement, SystemClock, UnixMs};
 use rgsd::history::{History, View};
 use rgsd::journal::{Entry, Event, Graph, Seq};
-use rgsd::snapshot::{LeftOut, Matter, Version, cut, differences, encode_full, rules};
-use rgsd::synth::{Network, NetworkSpec, Topology};
+use rgsd::snapshot::{LeftOut, Matter, Version, cut, encode_full, rules};
+use rgsd::synth::{Network, NetworkSpec};
 
-use support::table;
+use support::table::Budget;
+use support::{budgets, shape};
 
-const CHANNELS: usize = 51_000;
+/// A day's: who comes back is told of them, in a body of its own.
+const CLOSINGS: usize = 100;
 const CHAIN: bitcoin::Network = bitcoin::Network::Bitcoin;
 /// Runs of each work for the table; the middle one counts.
 const RUNS: usize = 9;
-const CUT_WITHIN: Duration = Duration::from_millis(100);
-const VERIFY_WITHIN: Duration = Duration::from_millis(500);
-/// In MB, v1 and v2.
-const COMPLETE_MB: [f64; 2] = [3.6, 4.92];
-const ROUTABLE_MB: [f64; 2] = [2.55, 3.4];
 
-/// A history with two epochs of one network: the older shows all of it, the newer what is routable.
+/// A history with three epochs of one network: all of it, what of it is routable, and all but what was closed then.
 fn history(now: UnixMs) -> History {
     let spec = NetworkSpec { chain: CHAIN, ..NetworkSpec::default() };
-    let topology = match std::env::var_os("BENCH_TOPOLOGY") {
-        Some(path) => Topology::open(Path::new(&path)).expect("a map"),
-        None => Topology::generate(CHANNELS, spec.seed),
-    };
-    let network = Network::new(&topology, spec, now).expect("a network");
+    let network = Network::new(&shape::topology(spec.seed), spec, now).expect("a network");
     let mut history = History::new();
     let mut events = facts(&network);
-    events.push(Event::Epoch { timestamp: now.secs() - 10, rules: rules(Graph::Complete) });
-    events.push(Event::Epoch { timestamp: now.secs(), rules: rules(Graph::Routable) });
+    events.push(Event::Epoch { timestamp: now.secs() - 20, rules: rules(Graph::Complete) });
+    events.push(Event::Epoch { timestamp: now.secs() - 10, rules: rules(Graph::Routable) });
+    let channels = network.channels().iter().step_by(network.channels().len() / CLOSINGS);
+    let closed = channels.map(|channel| Fact::Closed { scid: channel.scid, reason: Closing::Silent });
+    events.extend(closed.map(Event::Fact));
+    events.push(Event::Epoch { timestamp: now.secs(), rules: rules(Graph::Complete) });
     for (seq, event) in (1..).zip(events) {
         history.apply(&Entry { seq: Seq(seq), seen: now, event });
     }
@@ -70,14 +66,8 @@ fn encode(view: &View) -> [Vec<u8>; 2] {
 }
 
 /// The middle one of several runs.
-fn middle<T>(work: impl Fn() -> T) -> Duration {
-    let mut times: Vec<Duration> = (0..RUNS)
-        .map(|_| {
-            let started = Instant::now();
-            black_box(work());
-            started.elapsed()
-        })
-        .collect();
+fn middle(work: impl Fn() -> Duration) -> Duration {
+    let mut times = [(); RUNS].map(|()| work());
     times.sort();
     times[RUNS / 2]
 }
@@ -86,36 +76,37 @@ fn bench(criterion: &mut Criterion) {
     let now = SystemClock.now();
     let history = history(now);
     let views = history.epochs().map(|epoch| history.view(epoch).expect("known"));
-    let [complete, routable] = <[View; 2]>::try_from(views.collect::<Vec<_>>()).expect("two epochs");
+    let [complete, routable, last] = <[View; 3]>::try_from(views.collect::<Vec<_>>()).expect("three epochs");
     let epoch = complete.epoch;
     let cut_and_encode = || encode(&history.view(&epoch).expect("known"));
-    let [v1, v2] = encode(&complete);
-    let verify = || {
-        [(Version::V1, &v1), (Version::V2, &v2)].map(|(version, bytes)| {
-            differences(&complete, bytes, version, CHAIN, now.secs()).expect("the client takes it")
-        })
-    };
-
-    let matter = || Matter::of(&history, &epoch).expect("known");
+    let matter = || Matter::of(&history, &last.epoch).expect("known");
+    let cut = || cut(matter(), &LeftOut::default(), CHAIN, now.secs()).expect("good");
 
     let mut group = criterion.benchmark_group("mainnet");
     group.sample_size(10);
     group.bench_function("view", |bencher| bencher.iter(|| history.view(&epoch)));
     group.bench_function("view and encode both", |bencher| bencher.iter(cut_and_encode));
-    group.bench_function("verify both", |bencher| bencher.iter(verify));
-    group.bench_function("cut", |bencher| {
-        bencher.iter(|| cut(matter(), &LeftOut::default(), CHAIN, now.secs()).expect("good"))
+    group.bench_function("cut, encode and verify all", |bencher| bencher.iter(cut));
+    group.bench_function("verify all", |bencher| {
+        bencher.iter_custom(|times| (0..times).map(|_| cut().verified_in).sum());
     });
     group.finish();
 
-    table::time_row("cut an epoch and encode the full snapshot, v1 and v2", CUT_WITHIN, middle(cut_and_encode));
-    table::time_row("its verification by the official client, v1 and v2", VERIFY_WITHIN, middle(verify));
-    let shape = if std::env::var_os("BENCH_TOPOLOGY").is_some() { "" } else { ", drawn shape" };
-    for (view, name, budgets) in [(&complete, "complete", COMPLETE_MB), (&routable, "routable", ROUTABLE_MB)] {
-        println!("{name}: {} channels, {} nodes", view.channels.len(), view.nodes.len());
-        for ((bytes, budget_mb), version) in encode(view).iter().zip(budgets).zip(["v1", "v2"]) {
-            table::bytes_row(&format!("full {version}, {name}{shape}"), budget_mb, bytes.len());
-        }
+    budgets::CUT.took(middle(|| {
+        let started = Instant::now();
+        black_box(cut_and_encode());
+        started.elapsed()
+    }));
+    budgets::VERIFY.took(middle(|| cut().verified_in));
+    tell_sizes(&complete, [&budgets::FULL_V1_COMPLETE, &budgets::FULL_V2_COMPLETE]);
+    tell_sizes(&routable, [&budgets::FULL_V1_ROUTABLE, &budgets::FULL_V2_ROUTABLE]);
+}
+
+/// Of v1 and v2.
+fn tell_sizes(view: &View, budgets: [&Budget; 2]) {
+    println!("{} channels, {} nodes", view.channels.len(), view.nodes.len());
+    for (bytes, budget) in encode(view).iter().zip(budgets) {
+        budget.takes_mb(bytes.len() as f64 / 1e6, &format!(", {}", shape::name()));
     }
 }
 

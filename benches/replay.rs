@@ -12,39 +12,37 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rgsd::gossip::UnixMs;
 use rgsd::recording::store::Writer;
 use rgsd::recording::{Body, Flags, Record};
-use rgsd::synth::{Network, NetworkSpec, Topology};
+use rgsd::synth::{Network, NetworkSpec};
 use tempfile::TempDir;
 
 use support::checks::Checks;
-use support::table;
+use support::turns::{Turns, middle, slow_group, times};
+use support::{budgets, shape};
 
-const CHANNELS: usize = 51_000;
 const START_S: u32 = 1_770_076_800;
 const DAYS: u32 = 6;
 const MESSAGES: u32 = 1_500_000;
-const TRUSTED_BUDGET: Duration = Duration::from_secs(20);
 /// Messages beyond the initial sync, in the replay whose signatures are checked.
 const CHECKED_UPDATES: u32 = 30_000;
-const CHECKED_RATIO: f64 = 1.3;
-const ROUNDS: usize = 3;
 
-fn main() {
+fn bench(criterion: &mut Criterion) {
     let spec = NetworkSpec::default();
-    let topology = Topology::generate(CHANNELS, spec.seed);
+    let topology = shape::topology(spec.seed);
     let mut network = Network::new(&topology, spec, UnixMs(u64::from(START_S) * 1000)).expect("a network");
     let folder = TempDir::new().expect("a directory");
     let file = folder.path().join("recording");
 
     let count = record(&file, &network, six_days(&network));
-    let mut times: Vec<Duration> = (0..ROUNDS).map(|_| replay(folder.path(), &file, &["--trust"])).collect();
-    times.sort();
-    println!("{count} messages, trusted: {times:.2?}");
-    table::time_row("replay of 1.5 million messages, trusted", TRUSTED_BUDGET, times[ROUNDS / 2]);
+    println!("{count} messages, trusted");
+    let mut group = slow_group(criterion, "replay");
+    let trusted = times(&mut group, "six days, trusted", || replay(folder.path(), &file, &["--trust"]));
+    middle(&trusted).into_iter().for_each(|took| budgets::REPLAY_TRUSTED.took(took));
 
     let updates = (1..=CHECKED_UPDATES).map(|n| network.next_update(UnixMs(u64::from(START_S + n / 3) * 1000)));
     let updates: Vec<Bytes> = updates.collect();
@@ -52,19 +50,11 @@ fn main() {
     let before = before.expect("a network");
     let count = record(&file, &before, updates.iter().cloned());
     let checks = Checks::of(&before, before.dump().into_iter().chain(updates).collect());
-    let mut rounds: Vec<(Duration, Duration)> =
-        (0..ROUNDS).map(|_| (checks.run(), replay(folder.path(), &file, &[]))).collect();
-    let ratio = |(alone, replay): &(Duration, Duration)| replay.as_secs_f64() / alone.as_secs_f64();
-    rounds.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
-    println!("{count} messages, checked; the checks alone, and the replay: {rounds:.2?}");
-    let (alone, checked) = rounds[ROUNDS / 2];
-    let ratio = ratio(&(alone, checked));
-    table::row(
-        "replay of an initial sync and 30,000 updates, signatures checked",
-        "1.3 × its signature checks",
-        &format!("{checked:.2?}, the checks alone {alone:.2?}: {ratio:.2} ×"),
-        ratio / CHECKED_RATIO,
-    );
+    println!("{count} messages, checked");
+    let replayed =
+        Turns::take(&mut group, "an initial sync, checked", || checks.run(), || replay(folder.path(), &file, &[]));
+    replayed.tell(&budgets::REPLAY_CHECKED, "the checks alone");
+    group.finish();
 }
 
 /// Records a network, as it stands and then as it talks. Returns how many messages that makes.
@@ -127,7 +117,9 @@ fn replay(folder: &Path, file: &Path, flags: &[&str]) -> Duration {
     let output = output.output().expect("the binary runs");
     let took = started.elapsed();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    println!("{}", String::from_utf8_lossy(&output.stdout));
     std::fs::remove_dir_all(out).expect("there");
     took
 }
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -10,40 +10,52 @@ mod postgres;
 mod support;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use criterion::{Criterion, criterion_group, criterion_main};
 use postgres::Cluster;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use support::budgets;
 use support::process::memory_mb;
 use support::service::{Service, fill};
-use support::table;
+use support::turns::{middle, slow_group, times};
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-const RESIDENT_MB: u64 = 400;
-const DELTA_WITHIN: Duration = Duration::from_millis(30);
-const CACHED_WITHIN: Duration = Duration::from_millis(1);
-const RUSH_WITHIN: Duration = Duration::from_secs(5);
 /// Snapshots to publish before memory is looked at.
 const PUBLICATIONS: usize = 4;
 
-fn main() {
+fn bench(criterion: &mut Criterion) {
     let folder = TempDir::new().expect("a directory");
     let entries = fill(folder.path());
     println!("a journal of {entries} entries");
 
-    let service = Service::start(folder.path(), "10s", &[]);
-    let from_journal = service.until(|service| service.get("/snapshot/v2/0").is_some());
-    println!("nothing published: the first answer after {from_journal:.2?}");
-    drop(service);
+    let mut group = slow_group(criterion, "restart");
+    let from_journal = times(&mut group, "from the journal", || {
+        let _ = std::fs::remove_dir_all(folder.path().join("snapshots")); // none yet, at first
+        first_answer(&Service::start(folder.path(), "10s", &[]))
+    });
+    let published =
+        times(&mut group, "published before", || first_answer(&Service::start(folder.path(), "10s", &[])));
+    group.finish();
+    middle(&from_journal).into_iter().for_each(|took| budgets::RESTART.took(took));
+    middle(&published).into_iter().for_each(|took| budgets::RESTART_PUBLISHED.took(took));
 
-    let service = Service::start(folder.path(), "10s", &[]);
-    let published = service.until(|service| service.get("/snapshot/v2/0").is_some());
+    serve(folder.path(), entries);
+    ship(folder.path(), entries);
+}
+
+fn first_answer(service: &Service) -> Duration {
+    service.until(|service| service.get("/snapshot/v2/0").is_some())
+}
+
+/// What wallets wait for, and how much memory it takes.
+fn serve(folder: &Path, entries: u64) {
+    let service = Service::start(folder, "10s", &[]);
     let read = service.until(|service| service.status()["journal"]["last_seq"].as_u64() >= Some(entries));
-    println!("published before: the first answer after {published:.2?}, the journal read after {read:.2?}");
-    println!("memory when the journal is read: {}", service.memory());
+    println!("the journal read after {read:.2?}: {}", service.memory());
     for _ in 0..PUBLICATIONS {
         let epoch = service.status()["epoch"]["timestamp"].clone();
         service.until(|service| {
@@ -52,36 +64,25 @@ fn main() {
         });
         println!("memory after another snapshot: {}", service.memory());
     }
-
     let rush = rush(&service);
+    budgets::NEW_DELTA.took(rush.uncached);
+    budgets::CACHED_DELTA.took(rush.cached);
+    budgets::RUSH.took(rush.last);
+    budgets::MEMORY.takes_mb(memory_mb(&service.pid(), "VmRSS:") as f64, "");
+    budgets::MEMORY_PEAK.takes_mb(memory_mb(&service.pid(), "VmHWM:") as f64, "");
+}
 
-    let memory = [("VmRSS:", "resident memory, publishing and serving"), ("VmHWM:", "its peak since start")];
-    let memory = memory.map(|(line, what)| (what, memory_mb(&service.pid(), line)));
-    drop(service);
-
+/// The same journal gets an archive.
+fn ship(folder: &Path, entries: u64) {
     let database = Cluster::shared().database();
-    let service = Service::start(folder.path(), "10s", &["--database-url", &database.url]);
-    let archived = service.until(|service| service.get("/snapshot/v2/0").is_some());
+    let service = Service::start(folder, "10s", &["--database-url", &database.url]);
+    budgets::RESTART_ARCHIVE.took(first_answer(&service));
     let shipped = |service: &Service| {
         let archive = &service.status()["archive"];
         archive["connected"] == true && archive["last_seq"].as_u64() >= Some(entries)
     };
     println!("with an archive: all of it shipped after {:.1?}", service.until(shipped));
-    let shipping = memory_mb(&service.pid(), "VmHWM:");
-
-    table::time_row(
-        "a delta nobody asked for yet, to its first byte over HTTP: the slowest",
-        DELTA_WITHIN,
-        rush.uncached,
-    );
-    table::time_row("one already asked for, to its first byte over HTTP: the slowest", CACHED_WITHIN, rush.cached);
-    table::time_row("1,000 wallets at 144 epochs, right after a cut: the last answer", RUSH_WITHIN, rush.last);
-    table::time_row("restart to first answer, a snapshot published before", ANSWER_WITHIN, published);
-    table::time_row("the same, from the journal alone", ANSWER_WITHIN, from_journal);
-    table::time_row("the same with an archive that lacks everything", ANSWER_WITHIN, archived);
-    for (what, used) in memory.into_iter().chain([("the peak while all is shipped to an archive", shipping)]) {
-        table::row(what, &format!("{RESIDENT_MB} MB"), &format!("{used} MB"), used as f64 / RESIDENT_MB as f64);
-    }
+    budgets::MEMORY_SHIPPING.takes_mb(memory_mb(&service.pid(), "VmHWM:") as f64, "");
 }
 
 /// Wallets that come back.
@@ -152,3 +153,6 @@ async fn fetch(address: SocketAddr, path: String) -> usize {
         }
     }
 }
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

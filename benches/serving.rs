@@ -1,7 +1,8 @@
 //! Requests a second, beside nginx: the same bytes, on the same machine, in the same run, by turns.
 //!
 //! Snapshots of mainnet's size and a delta over the last hour, with connections that are kept and ones that are not. What
-//! counts is the ratio. `wrk` asks; it and nginx are Debian's.
+//! counts is the ratio. `wrk` asks; it and nginx are Debian's. Not with criterion: what is measured is what `wrk` counts
+//! while it keeps all cores busy, and turns of the two servers must alternate.
 //!
 //! Then wallets in a crowd: how long they wait for a full snapshot while ten thousand connections ask for nothing, and
 //! hundreds ask and take nothing, or never come to an end.
@@ -19,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use support::budgets;
 use support::service::{Service, fill, free_address};
-use support::table;
+use support::table::Budget;
 use support::talking::DAYS;
 
 /// How long each turn takes, and how many there are.
@@ -31,15 +33,13 @@ const CONNECTIONS: &str = "64";
 const IDLE: usize = 10_000;
 const RUDE: usize = 200;
 const WALLETS: usize = 1_000;
-const WAIT: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is asked for, and how many requests a second there must be for each of nginx's.
+/// What is asked for, and the budgets for connections that are kept and closed.
 struct Case {
-    what: &'static str,
     path: String,
     coding: Option<&'static str>,
-    at_least: f64,
+    budgets: [Budget; 2],
 }
 
 fn main() {
@@ -55,24 +55,23 @@ fn main() {
     let oldest = service.status()["deltas"]["oldest_epoch"].as_u64().expect("known epochs");
     let epoch = |hour: u64| oldest + hour * 3_600;
     let last = u64::from(DAYS) * 24 - 1;
+    let full = || "/v2/snapshot/0".to_owned();
+    let delta_since = |hour: u64| format!("/v2/snapshot/{}", epoch(hour));
     let cases = [
-        Case { what: "full v2", path: "/v2/snapshot/0".to_owned(), coding: None, at_least: 1.0 },
-        Case { what: "full v2, zstd", path: "/v2/snapshot/0".to_owned(), coding: Some("zstd"), at_least: 1.0 },
-        Case {
-            what: "delta over 1 h",
-            path: format!("/v2/snapshot/{}", epoch(last - 1)),
-            coding: None,
-            at_least: 0.8,
-        },
-        Case { what: "small delta", path: format!("/v2/snapshot/{}", epoch(last)), coding: None, at_least: 0.8 },
+        Case { path: full(), coding: None, budgets: budgets::FULL },
+        Case { path: full(), coding: Some("zstd"), budgets: budgets::FULL_ZSTD },
+        Case { path: delta_since(last - 1), coding: None, budgets: budgets::HOUR_DELTA },
+        Case { path: delta_since(last), coding: None, budgets: budgets::SMALL_DELTA },
     ];
     let files = TempDir::new().expect("a directory");
     let nginx = Nginx::start(files.path());
     for (n, case) in cases.iter().enumerate() {
         let body = fetch(service.address, case);
         std::fs::write(files.path().join(n.to_string()), &body).expect("room");
-        for (kept, how) in [(true, "kept"), (false, "closed")] {
-            compare(case, body.len(), &service, &nginx, n, kept, how);
+        for (budget, kept) in case.budgets.iter().zip([true, false]) {
+            let ours = || requests_a_second(&format!("http://{}{}", service.address, case.path), case.coding, kept);
+            let theirs = || requests_a_second(&format!("http://{}/{n}", nginx.address), None, kept);
+            compare(budget, body.len(), ours, theirs);
         }
     }
     crowd(service.address);
@@ -117,7 +116,7 @@ fn crowd(address: SocketAddr) {
     rude.into_iter().for_each(|thread| thread.join().expect("no panic"));
     println!("{} idle connections, {RUDE} rude ones: {crowded:.1?} instead of {alone:.1?}", idle.len());
     println!("and 99 of a hundred {crowded_99:.1?} instead of {alone_99:.1?}");
-    table::time_row("a full snapshot in a crowd of 10,000: 99 of a hundred wallets have it after", WAIT, crowded_99);
+    budgets::CROWD.took(crowded_99);
 }
 
 /// Asks for snapshots and takes nothing of them, or sends a head that never ends.
@@ -133,20 +132,13 @@ fn be_rude(address: SocketAddr, asks: bool, crowding: &AtomicBool) {
     }
 }
 
-fn compare(case: &Case, bytes: usize, service: &Service, nginx: &Nginx, file: usize, kept: bool, how: &str) {
-    let ours = || requests_a_second(&format!("http://{}{}", service.address, case.path), case.coding, kept);
-    let theirs = || requests_a_second(&format!("http://{}/{file}", nginx.address), None, kept);
-    let mut turns: Vec<(f64, f64)> = (0..TURNS).map(|_| (ours(), theirs())).collect();
+/// By turns; the middle one of the ratios counts.
+fn compare(budget: &Budget, bytes: usize, ours: impl Fn() -> f64, theirs: impl Fn() -> f64) {
+    let mut turns = [(); TURNS].map(|()| (ours(), theirs()));
     turns.sort_by(|(a, b), (c, d)| (a / b).total_cmp(&(c / d)));
-    let (rgsd, nginx) = turns[TURNS / 2];
-    let work = format!("{} ({bytes} bytes), connections {how}: requests a second", case.what);
-    let budget = format!("{} of nginx's", case.at_least);
-    table::row(
-        &work,
-        &budget,
-        &format!("{rgsd:.0} to {nginx:.0}: {:.2}", rgsd / nginx),
-        case.at_least * nginx / rgsd,
-    );
+    let (ours, theirs) = turns[TURNS / 2];
+    let ratio = ours / theirs;
+    budget.came_to(ratio, &format!("{ratio:.2} ×: {ours:.0} to {theirs:.0}, of {bytes} bytes"));
 }
 
 /// The body of an answer in the case's coding, once it is there.

@@ -14,81 +14,64 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use criterion::{Criterion, criterion_group, criterion_main};
 use postgres::Cluster;
 use rgsd::config::{self, Bitcoind, Config, Database};
 use rgsd::gossip::{Clock, PeerAddress, SystemClock};
 use rgsd::http::Status;
 use rgsd::serve::Service;
-use rgsd::synth::{Behaviour, Chain, Network, NetworkSpec, Peer, PeerHandle, Store, Topology};
+use rgsd::synth::{Behaviour, Chain, Network, NetworkSpec, Peer, PeerHandle, Requests, Store};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use support::checks::Checks;
-use support::table;
+use support::turns::{Turns, slow_group};
+use support::{budgets, shape, table};
 
-const CHANNELS: usize = 51_000;
-/// Each a pair of checks alone and a sync; the middle ratio counts.
-const ROUNDS: usize = 3;
-const RATIO: f64 = 1.5;
-const REQUESTS_A_BLOCK: f64 = 2.2;
-
-fn main() {
+fn bench(criterion: &mut Criterion) {
     let network = network();
     let messages = network.dump();
-    println!("{} messages of {} channels and {} nodes", messages.len(), CHANNELS, network.nodes().len());
+    println!("{} messages of {} channels, {}", messages.len(), network.channels().len(), shape::name());
     let store = Store::new(messages);
     let runtime = Runtime::new().expect("a runtime");
 
     let checks = Checks::of(&network, network.dump());
-    let mut rounds: Vec<(Duration, Duration)> = (0..ROUNDS)
-        .map(|round| {
-            let alone = checks.run();
-            let sync = runtime.block_on(sync(&network, &store, None, None));
-            println!("round {round}: the checks alone {alone:.2?}, the sync {sync:.2?}");
-            (alone, sync)
-        })
-        .collect();
-    let ratio = |(alone, sync): &(Duration, Duration)| sync.as_secs_f64() / alone.as_secs_f64();
-    rounds.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
-    let middle = rounds[ROUNDS / 2];
+    let mut group = slow_group(criterion, "initial sync");
+    let unproven =
+        Turns::take(&mut group, "alone", || checks.run(), || runtime.block_on(sync(&network, &store, None, None)));
+    let cluster = Cluster::shared();
+    let archived = Turns::take(
+        &mut group,
+        "with an archive",
+        || checks.run(),
+        || {
+            let database = Database::new(cluster.database().url.parse().expect("a database's URL"));
+            runtime.block_on(sync(&network, &store, None, Some(database)))
+        },
+    );
+    group.finish();
 
     let chain = Chain::of(&network, network.last_height() + 6);
     let proven = runtime.block_on(sync(&network, &store, Some(&chain), None));
-    let requests = chain.requests();
-    let blocks = blocks_touched(&network);
+    unproven.tell(&budgets::SYNC, "the checks alone");
+    archived.tell(&budgets::SYNC_ARCHIVE, "the checks alone");
+    tell_requests(&chain.requests(), blocks_touched(&network), proven);
+}
+
+/// A bench that has whole blocks fetched must not look well.
+fn tell_requests(requests: &Requests, blocks: usize, took: Duration) {
     println!("with funding proofs: {requests:?} for {blocks} blocks");
-
-    let database = Cluster::shared().database();
-    let url = database.url.parse().expect("a database's URL");
-    let archived = runtime.block_on(sync(&network, &store, None, Some(Database::new(url))));
-
-    let (alone, unproven) = middle;
-    let measured = format!("{unproven:.2?}, the checks alone {alone:.2?}: {:.2} ×", ratio(&middle));
-    table::row(
-        "initial sync without funding proofs",
-        "1.5 × its signature checks",
-        &measured,
-        ratio(&middle) / RATIO,
-    );
-    let measured = format!("{archived:.2?}: {:.2} ×", ratio(&(alone, archived)));
-    let share = ratio(&(alone, archived)) / RATIO;
-    table::row(
-        "the same with an archive, PostgreSQL on the same cores",
-        "1.5 × its signature checks",
-        &measured,
-        share,
-    );
+    assert_eq!(requests.whole_block, 0, "whole blocks were fetched");
     let a_block = requests.total() as f64 / blocks as f64;
-    let measured = format!("{a_block:.2} a block touched; {} requests, {proven:.2?}", requests.total());
-    table::row("its funding proofs", "2.2 requests a block touched", &measured, a_block / REQUESTS_A_BLOCK);
+    let told = format!("{a_block:.2}, none of them for a whole block; the sync takes {}", table::time(took));
+    budgets::PROOFS.came_to(a_block, &told);
 }
 
 fn network() -> Network {
     let spec = NetworkSpec::default();
-    let topology = Topology::generate(CHANNELS, spec.seed);
-    Network::new(&topology, spec, SystemClock.now()).expect("a network")
+    Network::new(&shape::topology(spec.seed), spec, SystemClock.now()).expect("a network")
 }
 
 fn blocks_touched(network: &Network) -> usize {
@@ -158,3 +141,6 @@ async fn loopback() -> TcpListener {
 fn address(peer: &PeerHandle) -> PeerAddress {
     PeerAddress { node_id: peer.node_id, host: peer.addr.ip().to_string(), port: peer.addr.port() }
 }
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,5 +1,6 @@
 //! `rgsd tune` on a mainnet-size week: nine intervals, 2,000 payments each, by the real program on a journal (see
-//! `support/week.rs`), once; it takes minutes, and is not worth repeating for the sake of a mean. Prints the program's own answer, too.
+//! `support/week.rs`), once: it takes minutes, and is not worth repeating for the sake of a mean. Prints the program's own
+//! answer, too; `TUNE_OUT` names a directory for its charts.
 //!
 //! The shape is drawn at random, or read from the file that `BENCH_TOPOLOGY` names (Core Lightning's compressed map).
 
@@ -7,24 +8,21 @@ mod support;
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rgsd::gossip::UnixMs;
 use tempfile::TempDir;
 
-use support::{table, week};
+use support::{budgets, week};
 
-const WITHIN: Duration = Duration::from_secs(600);
 /// The first second of February 2026: the same week every time.
 const END: UnixMs = UnixMs(1_769_904_000_000);
 
 fn main() {
     let folder = TempDir::new().expect("a directory");
-    let map = std::env::var_os("BENCH_TOPOLOGY").filter(|path| !path.is_empty()).map(PathBuf::from);
     let started = Instant::now();
-    let entries = week::journal(folder.path(), map.as_deref(), END);
+    let entries = week::journal(folder.path(), END);
     println!("a week of {entries} entries, made in {:.0?}", started.elapsed());
-    // Where the charts are to be looked at afterwards.
     let out = std::env::var_os("TUNE_OUT").map_or_else(|| folder.path().to_owned(), PathBuf::from);
     let started = Instant::now();
     let output = Command::new(env!("CARGO_BIN_EXE_rgsd"))
@@ -38,5 +36,5 @@ fn main() {
     let took = started.elapsed();
     println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "it answers");
-    table::time_row("tune: a mainnet-size week, nine intervals, 2,000 payments each", WITHIN, took);
+    budgets::TUNE.took(took);
 }

@@ -1,4 +1,5 @@
-//! The real program in a process of its own, on a journal of mainnet's size (see `talking.rs`). No peer can be reached.
+//! The real program in a process of its own, on a journal of mainnet's size (see `talking.rs`), without a peer that can be
+//! reached, or with one.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -42,10 +43,14 @@ pub struct Service {
 
 impl Service {
     pub fn start(data_dir: &Path, interval: &str, more: &[&str]) -> Self {
+        Self::start_with_peer(data_dir, PEER, interval, more)
+    }
+
+    pub fn start_with_peer(data_dir: &Path, peer: &str, interval: &str, more: &[&str]) -> Self {
         let address = free_address();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rgsd"));
         command.env_clear().arg("serve").arg("--data-dir").arg(data_dir);
-        command.args(["--peers", PEER, "--interval", interval, "--log", "warn", "--listen", &address.to_string()]);
+        command.args(["--peers", peer, "--interval", interval, "--log", "warn", "--listen", &address.to_string()]);
         command.args(more);
         let started = Instant::now();
         Self { process: command.spawn().expect("the program"), address, started }

@@ -1,22 +1,147 @@
-//! What a bench says at its end: rows that `make bench` gathers into one table, ready for the README.
+//! What a bench says at its end: rows of README's table, each against its budget.
+//!
+//! A row is printed, and noted in the file that `BENCH_ROWS` names, where `report` finds it. A bench judges nothing.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::time::Duration;
 
-/// Prints a row: what was measured, how much was allowed, how much it took, and the one by the other. A budget that
-/// is missed is only said: another machine, or a busy one, has other times.
-pub fn row(work: &str, budget: &str, measured: &str, share: f64) {
-    let missed = if share > 1.0 { " **missed**" } else { "" };
-    println!("| {work} | {budget} | {measured} | {share:.2}{missed} |");
+use serde::{Deserialize, Serialize};
+
+/// A work, and how much it may take.
+pub struct Budget {
+    /// The bench that measures it.
+    pub bench: &'static str,
+    pub work: &'static str,
+    pub allowed: Allowed,
 }
 
-/// A row about time.
-pub fn time_row(work: &str, budget: Duration, measured: Duration) {
-    let measured_text = format!("{measured:.1?}");
-    row(work, &format!("{budget:.0?}"), &measured_text, measured.as_secs_f64() / budget.as_secs_f64());
+/// How much a work may take. What it is of is said in the words of the table.
+#[derive(Clone, Copy)]
+pub enum Allowed {
+    /// So long at most.
+    Time(Duration),
+    /// So many of these a second, at least.
+    Rate(f64, &'static str),
+    /// So many MB at most, of bytes or of memory.
+    Size(f64),
+    /// So many times what this takes in the same run, at most.
+    AtMost(f64, &'static str),
+    /// So many times what this does in the same run, at least.
+    AtLeast(f64, &'static str),
+    /// So many of these at most.
+    Count(f64, &'static str),
 }
 
-/// A row about bytes.
-pub fn bytes_row(work: &str, budget_mb: f64, measured: usize) {
-    let measured_mb = measured as f64 / 1e6;
-    row(work, &format!("{budget_mb} MB"), &format!("{measured_mb:.3} MB"), measured_mb / budget_mb);
+/// What a budget that was missed means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Another machine, or a busy one, has other times.
+    Time,
+    /// The rest must hold on any machine.
+    Ratio,
+    Size,
+    Count,
+}
+
+/// A line of the table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    pub work: String,
+    pub kind: Kind,
+    pub budget: String,
+    pub measured: String,
+    /// What it took by what it may.
+    pub share: f64,
+}
+
+impl Budget {
+    /// How long it took.
+    pub fn took(&self, measured: Duration) {
+        self.came_to(measured.as_secs_f64(), &time(measured));
+    }
+
+    /// How many MB it takes, and what is to be said of that.
+    pub fn takes_mb(&self, measured_mb: f64, remark: &str) {
+        self.came_to(measured_mb, &format!("{} MB{remark}", rounded(measured_mb, 100.0)));
+    }
+
+    /// The number that counts (a time in seconds), and how the table tells it.
+    pub fn came_to(&self, measured: f64, told: &str) {
+        let row = self.row(measured, told);
+        println!("{}", row.line());
+        if let Some(file) = std::env::var_os("BENCH_ROWS") {
+            let mut file = OpenOptions::new().create(true).append(true).open(file).expect("a file for rows");
+            writeln!(file, "{}", serde_json::to_string(&row).expect("no map in it")).expect("room");
+        }
+    }
+
+    pub fn row(&self, measured: f64, told: &str) -> Row {
+        let share = match self.allowed {
+            Allowed::Time(most) => measured / most.as_secs_f64(),
+            Allowed::Size(most) | Allowed::AtMost(most, _) | Allowed::Count(most, _) => measured / most,
+            Allowed::Rate(least, _) | Allowed::AtLeast(least, _) => least / measured,
+        };
+        let (work, told) = (self.work.to_owned(), told.to_owned());
+        Row { work, kind: self.allowed.kind(), budget: self.allowed.told(), measured: told, share }
+    }
+}
+
+impl Allowed {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Time(_) | Self::Rate(..) => Kind::Time,
+            Self::Size(_) => Kind::Size,
+            Self::AtMost(..) | Self::AtLeast(..) => Kind::Ratio,
+            Self::Count(..) => Kind::Count,
+        }
+    }
+
+    fn told(self) -> String {
+        match self {
+            Self::Time(most) => time(most),
+            Self::Rate(least, what) => format!("at least {least} {what} a second"),
+            Self::Size(most) => format!("{most} MB"),
+            Self::AtMost(times, what) => format!("{times} × {what}"),
+            Self::AtLeast(times, what) => format!("at least {times} × {what}"),
+            Self::Count(most, what) => format!("{most} {what}"),
+        }
+    }
+}
+
+impl Row {
+    /// Whether it takes more than it may. What cannot be compared does.
+    pub fn is_over(&self) -> bool {
+        self.share.is_nan() || self.share > 1.0
+    }
+
+    /// Whether it is over, and must not be on any machine.
+    pub fn is_missed(&self) -> bool {
+        self.is_over() && self.kind != Kind::Time
+    }
+
+    pub fn line(&self) -> String {
+        let Self { work, budget, measured, share, .. } = self;
+        let mark = match (self.is_missed(), self.is_over()) {
+            (true, _) => " **missed**",
+            (false, true) => " (over)",
+            (false, false) => "",
+        };
+        format!("| {work} | {budget} | {measured} | {share:.2}{mark} |")
+    }
+}
+
+/// A duration in the unit that suits it.
+pub fn time(time: Duration) -> String {
+    match time.as_secs_f64() {
+        s if s < 0.01 => format!("{} ms", rounded(s * 1e3, 100.0)),
+        s if s < 1.0 => format!("{} ms", rounded(s * 1e3, 1.0)),
+        s if s < 120.0 => format!("{} s", rounded(s, 100.0)),
+        s => format!("{} min", rounded(s / 60.0, 10.0)),
+    }
+}
+
+fn rounded(number: f64, parts: f64) -> f64 {
+    (number * parts).round() / parts
 }

@@ -13,9 +13,10 @@ use rand_chacha::ChaCha8Rng;
 use rgsd::gossip::{ChannelAnnouncement, ChannelUpdate, Closing, Direction, Fact, NodeAnnouncement, Policy, UnixMs};
 use rgsd::journal::{Draft, Event, Graph, Journal, SqliteJournal};
 use rgsd::snapshot::rules;
-use rgsd::synth::{Network, NetworkSpec, Topology};
+use rgsd::synth::{Network, NetworkSpec};
 
-const CHANNELS: usize = 51_000;
+use super::shape;
+
 const HOURS: u32 = 7 * 24;
 const UPDATES_AN_HOUR: u32 = 250_000 / 24;
 const NODE_ANNOUNCEMENTS_AN_HOUR: u32 = 125_000 / 24;
@@ -27,12 +28,9 @@ const WAY_MS: u64 = 240_000;
 const WELL_FORMED: &str = "the network's own";
 
 /// Journals a week that ends at `end`. Returns how many entries there are.
-pub fn journal(data_dir: &Path, topology: Option<&Path>, end: UnixMs) -> u64 {
+pub fn journal(data_dir: &Path, end: UnixMs) -> u64 {
     let spec = NetworkSpec { chain: bitcoin::Network::Bitcoin, ..NetworkSpec::default() };
-    let topology = match topology {
-        Some(path) => Topology::open(path).expect("a map"),
-        None => Topology::generate(CHANNELS, spec.seed),
-    };
+    let topology = shape::topology(spec.seed);
     let start = UnixMs(end.0 - u64::from(HOURS) * 3_600_000);
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let mut journal = SqliteJournal::open(data_dir, spec.chain, start, &mut rng).expect("opens");
