@@ -88,9 +88,8 @@ pub(super) fn differences_of_both(
     if client.forgets_updates_before(told_s[1]) {
         client.reads(view, updates_alone(head, returning_updates), told_s[1])?;
         found.merge(client.differences(view, Version::V2, told_s[1])?);
-        rayon::spawn(move || drop(client)); // nobody needs to wait while the network is taken apart
     } else {
-        drop(client);
+        drop(client); // there is no room for two
         found.merge(alone(returning)?);
     }
     Ok(found)
