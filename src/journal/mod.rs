@@ -37,7 +37,7 @@ pub mod tls;
 pub mod writer;
 
 pub use lock::DataDirLock;
-pub use read_ahead::read_ahead;
+pub use read_ahead::{read_ahead, read_ahead_for_two};
 pub use sqlite::{Beside, Extent, Opened, SqliteJournal, Vacancy};
 pub use writer::{Pace, Retainer, Writer};
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::gossip::check::{Checker, Rules};
 use crate::gossip::{Fact, UnixMs};
 use crate::history::History;
-use crate::journal::{Event, Journal, Seq, read_ahead};
+use crate::journal::{Entry, Event, Journal, Seq, read_ahead_for_two};
 
 /// What a journal tells the rooms at the start.
 pub(super) struct Remembered {
@@ -27,7 +27,7 @@ pub(super) fn remember(journal: &dyn Journal, rules: Rules) -> anyhow::Result<Re
     let (mut last_sync, mut last_message) = (None, None);
     let mut entries = 0;
     let mut reader = journal.reader()?;
-    read_ahead(&mut *reader, Seq(0), |entry| {
+    let recollect = |entry: &Entry| {
         entries += 1;
         match &entry.event {
             Event::Fact(Fact::SyncCompleted { .. }) => last_sync = Some(entry.seen),
@@ -37,8 +37,8 @@ pub(super) fn remember(journal: &dyn Journal, rules: Rules) -> anyhow::Result<Re
             }
             Event::Epoch { .. } => {}
         }
-        history.apply(entry);
-    })?;
+    };
+    read_ahead_for_two(&mut *reader, Seq(0), |entry| history.apply(entry), recollect)?;
     history.compact();
     let size = history.size();
     tracing::info!(

@@ -7,8 +7,8 @@ use bitcoin::constants::ChainHash;
 use bytes::Bytes;
 
 use super::contents::Contents;
-use super::encode::{TooLarge, encode};
-use super::verify::{Differences, Rejected, differences};
+use super::encode::{TooLarge, encode_apart};
+use super::verify::{Differences, Rejected, differences, differences_of_both};
 use super::{Bodies, Counts, LeftOut, Snapshot, Version};
 use crate::gossip::ShortChannelId;
 use crate::history::{History, View};
@@ -79,18 +79,19 @@ pub fn cut(matter: Matter, before: &LeftOut, network: Network, now_s: u32) -> Re
         let full = Contents::full(&view);
         let returning = || bodies(&full.clone().with_departed(&departed), network);
         let (full, returning) = rayon::join(|| bodies(&full, network), returning);
-        let (full, returning) = (full?, returning?);
+        let ((full, updates_at), (returning, _)) = (full?, returning?);
         encoded_in += started.elapsed();
         let started = Instant::now();
         // One after the other: the client's copy of the network takes about as much memory as all the rest of the
-        // service. Version 1 of the last is made of parts that were read then: what comes before the updates is the
-        // first's, and the updates are the same in both versions. Where nothing has departed, it is the second.
-        let mut wrong = Differences::default();
-        let bodies = [(Version::V1, &full.v1), (Version::V2, &full.v2), (Version::V2, &returning.v2)];
-        for (version, bytes) in bodies.into_iter().take(if departed.is_empty() { 2 } else { 3 }) {
-            let checked = differences(&view, bytes, version, network, now_s);
-            wrong.merge(what_is_wrong(checked, &mut rejected)?);
-        }
+        // service. Version 1 of `returning` is made of parts that are read: what comes before the updates is that of
+        // `full`, and the updates are the same in both versions. Where nothing has departed, the two are one.
+        let mut wrong = what_is_wrong(differences(&view, &full.v1, Version::V1, network, now_s), &mut rejected)?;
+        let checked = if departed.is_empty() {
+            differences(&view, &full.v2, Version::V2, network, now_s)
+        } else {
+            differences_of_both(&view, [&full.v2, &returning.v2], updates_at, network, now_s)
+        };
+        wrong.merge(what_is_wrong(checked, &mut rejected)?);
         verified_in += started.elapsed();
         if wrong.is_empty() {
             let timestamp = view.epoch.timestamp;
@@ -127,14 +128,17 @@ fn what_is_wrong(
     }
 }
 
-fn bodies(contents: &Contents, network: Network) -> Result<Bodies, TooLarge> {
+/// Both versions, and where the updates of the second begin.
+fn bodies(contents: &Contents, network: Network) -> Result<(Bodies, usize), TooLarge> {
     let encode = |version| {
-        let mut bytes = encode(contents, ChainHash::using_genesis_block_const(network), version)?;
+        let chain = ChainHash::using_genesis_block_const(network);
+        let (mut bytes, updates_at) = encode_apart(contents, chain, version)?;
         bytes.shrink_to_fit();
-        Ok(Bytes::from(bytes))
+        Ok((Bytes::from(bytes), updates_at))
     };
     let (v1, v2) = rayon::join(|| encode(Version::V1), || encode(Version::V2));
-    Ok(Bodies { v1: v1?, v2: v2? })
+    let ((v1, _), (v2, updates_at)) = (v1?, v2?);
+    Ok((Bodies { v1, v2 }, updates_at))
 }
 
 fn count(view: &View) -> Counts {

@@ -77,6 +77,15 @@ pub fn encode_full(view: &View, chain: ChainHash, version: Version) -> Result<Ve
 
 /// Encodes what is to be told.
 pub fn encode(contents: &Contents, chain: ChainHash, version: Version) -> Result<Vec<u8>, TooLarge> {
+    encode_apart(contents, chain, version).map(|(bytes, _)| bytes)
+}
+
+/// The same, and where the updates begin.
+pub(super) fn encode_apart(
+    contents: &Contents,
+    chain: ChainHash,
+    version: Version,
+) -> Result<(Vec<u8>, usize), TooLarge> {
     let (nodes, channels, updates) = (contents.nodes.len(), contents.channels.len(), contents.updates.len());
     if nodes > NODES_AT_MOST || channels.max(updates.div_ceil(2)) > UPDATES_AT_MOST / 2 {
         return Err(TooLarge::Network { nodes, channels: channels.max(updates.div_ceil(2)) });
@@ -92,9 +101,10 @@ pub fn encode(contents: &Contents, chain: ChainHash, version: Version) -> Result
         Version::V2 => nodes_v2(contents, &indexes, &mut out),
     }
     announcements(contents, &indexes, version, &mut out);
+    let updates_at = out.0.len();
     updates::write(&contents.updates, &mut out);
     let bytes = out.0.len();
-    if bytes > BYTES_AT_MOST { Err(TooLarge::Snapshot { bytes }) } else { Ok(out.0) }
+    if bytes > BYTES_AT_MOST { Err(TooLarge::Snapshot { bytes }) } else { Ok((out.0, updates_at)) }
 }
 
 /// Which node stands where in the snapshot.

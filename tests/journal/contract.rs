@@ -9,7 +9,7 @@ use rand_chacha::ChaCha20Rng;
 use rgsd::gossip::{Fact, UnixMs};
 use rgsd::journal::{
     AppendError, Attachment, CollectorId, Draft, Entry, Identity, Journal, JournalId, Seq, SqliteJournal, Term,
-    is_epoch_offset_s, read_ahead,
+    is_epoch_offset_s, read_ahead, read_ahead_for_two,
 };
 use tempfile::TempDir;
 
@@ -219,6 +219,10 @@ fn reads_ahead(store: impl Store) {
         })
         .expect("readable");
         assert_eq!((Seq(last), read), (journal.last_seq(), last));
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        let users = (|entry: &Entry| one.push(entry.seq.0), |entry: &Entry| two.push(entry.seq.0));
+        read_ahead_for_two(&mut *reader, Seq(0), users.0, users.1).expect("readable");
+        assert!(one.into_iter().eq(1..=last) && two.into_iter().eq(1..=last), "both get every entry, in order");
     }
     read_ahead(&mut *journal.reader().expect("a reader"), journal.last_seq(), |_| panic!("after the last"))
         .expect("empty");

@@ -4,9 +4,11 @@ use bitcoin::constants::ChainHash;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
-use super::super::encode::encode_full;
+use super::super::encode::{encode_apart, encode_full};
 use super::super::testing::*;
+use super::super::{Contents, ToldUpdate, What};
 use super::*;
+use crate::history::Changed;
 
 const NETWORK: Network = Network::Signet;
 const BOTH: [Version; 2] = [Version::V1, Version::V2];
@@ -17,6 +19,13 @@ fn encode(view: &View, version: Version) -> Vec<u8> {
 
 fn check(view: &View, version: Version) -> Result<Differences, Rejected> {
     differences(view, &encode(view, version), version, NETWORK, now_s())
+}
+
+/// What is found in a full snapshot of `view` and one of these contents.
+fn check_both(view: &View, returning: &Contents) -> Result<Differences, Rejected> {
+    let encode = |contents| encode_apart(contents, ChainHash::using_genesis_block_const(NETWORK), Version::V2);
+    let [(full, updates_at), (returning, _)] = [&Contents::full(view), returning].map(|c| encode(c).expect("small"));
+    differences_of_both(view, [&full, &returning], updates_at, NETWORK, now_s())
 }
 
 fn assert_read(view: &View) {
@@ -190,4 +199,79 @@ fn bytes_that_are_no_snapshot_are_refused() {
         assert!(differences(&view, broken, Version::V2, NETWORK, now_s()).is_err());
     }
     assert!(differences(&view, &bytes, Version::V2, Network::Bitcoin, now_s()).is_err());
+}
+
+#[test]
+fn a_returning_wallet_reads_the_same_and_what_has_gone() {
+    let view = chain_of(50);
+    let gone: Vec<_> = [3, u64::MAX >> 1].map(ShortChannelId).into();
+    assert_eq!(check_both(&view, &Contents::full(&view).with_departed(&gone)), Ok(Differences::default()));
+}
+
+#[test]
+fn what_a_returning_wallet_reads_otherwise_is_found() {
+    let mut view = chain_of(50);
+    // Nothing of it is as the defaults say, so that telling parts of it takes fewer bytes than telling it whole.
+    let policy = Policy {
+        htlc_minimum_msat: 7,
+        htlc_maximum_msat: 70_000,
+        fee_base_msat: 77,
+        fee_proportional_millionths: 777,
+        cltv_expiry_delta: 7,
+        enabled: true,
+    };
+    view.channels[20].policies[0] = policy;
+    let scid = view.channels[20].scid;
+    let expected = Ok(Differences { channels: [scid].into(), ..Differences::default() });
+    let part = Changed { fee_base_msat: true, ..Changed::default() };
+    let all = Changed {
+        enabled: true,
+        cltv_expiry_delta: true,
+        htlc_minimum_msat: true,
+        htlc_maximum_msat: true,
+        fee_base_msat: true,
+        fee_proportional_millionths: true,
+    };
+    let others: [(&str, Option<What>); 6] = [
+        ("another policy", Some(What::Whole(POLICY))),
+        ("a part, for whom has the rest", Some(What::Parts(policy, part))),
+        ("every part, for whom has any", Some(What::Parts(policy, all))),
+        ("a reminder", Some(What::Reminder { enabled: true })),
+        ("that it is gone", Some(What::Gone)),
+        ("nothing", None),
+    ];
+    for (told, what) in others {
+        let mut contents = Contents::full(&view);
+        let place = contents.updates.iter().position(|update| update.scid == scid).expect("told");
+        match what {
+            Some(what) => contents.updates[place] = ToldUpdate { what, ..contents.updates[place].clone() },
+            None => drop(contents.updates.remove(place)),
+        }
+        assert_eq!(check_both(&view, &contents), expected, "{told}");
+    }
+}
+
+#[test]
+fn what_a_returning_wallet_is_told_before_the_updates_counts_too() {
+    let view = chain_of(50);
+    let mut contents = Contents::full(&view);
+    contents.channels[7].capacity_sat = Some(77_777_777);
+    let expected = Differences { channels: [view.channels[7].scid].into(), ..Differences::default() };
+    assert_eq!(check_both(&view, &contents), Ok(expected));
+}
+
+#[test]
+fn updates_that_are_said_to_begin_elsewhere_are_refused() {
+    let view = chain_of(50);
+    let bytes = encode(&view, Version::V2);
+    let contents = Contents::full(&view).with_departed(&[ShortChannelId(3)]);
+    let chain = ChainHash::using_genesis_block_const(NETWORK);
+    let (returning, updates_at) = encode_apart(&contents, chain, Version::V2).expect("small enough");
+    let check = |at| differences_of_both(&view, [&bytes, &returning], at, NETWORK, now_s());
+    assert_eq!(check(updates_at), Ok(Differences::default()));
+    for at in [updates_at - 9, updates_at - 1, updates_at + 1, updates_at + 2] {
+        assert!(check(at).is_err(), "{at}");
+    }
+    // Where that is nowhere, each is read alone.
+    assert_eq!(check(usize::MAX), Ok(Differences::default()));
 }
