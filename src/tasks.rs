@@ -6,7 +6,8 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -72,5 +73,39 @@ impl Tasks {
     /// Why the service stopped by itself; `None` where it was asked to.
     pub fn take_reason(&self) -> Option<anyhow::Error> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What a thread that may block waits with, for a time at most: `block_on` this, and make the timer inside. The service's
+/// own runtime will not do, because its timers panic once it is shut down, which a thread that was abandoned lives to see.
+pub fn timers() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_time().build().context("cannot make a timer")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_outlives_the_service_waits_without_a_panic() {
+        let service = Runtime::new().expect("a runtime");
+        let (begins, begun) = mpsc::channel();
+        let (is_shut_down, shut_down) = mpsc::channel();
+        let (waited, outcome) = mpsc::channel();
+        service.spawn_blocking(move || {
+            let timers = timers().expect("a timer");
+            begins.send(()).expect("the test waits");
+            shut_down.recv().expect("the test goes on");
+            let wait = async { tokio::time::timeout(Duration::from_millis(1), pending::<()>()).await };
+            let timed_out = timers.block_on(wait);
+            waited.send(timed_out.is_err()).expect("the test waits");
+        });
+        begun.recv().expect("it runs");
+        service.shutdown_background();
+        is_shut_down.send(()).expect("it waits");
+        assert_eq!(outcome.recv(), Ok(true));
     }
 }

@@ -29,27 +29,18 @@ pub enum Allowed {
     AtMost(f64, &'static str),
     /// So many times what this does in the same run, at least.
     AtLeast(f64, &'static str),
+    /// The same, where that is a wish of ours and no promise.
+    Wish(f64, &'static str),
     /// So many of these at most.
     Count(f64, &'static str),
-}
-
-/// What a budget that was missed means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Another machine, or a busy one, has other times.
-    Time,
-    /// The rest must hold on any machine.
-    Ratio,
-    Size,
-    Count,
 }
 
 /// A line of the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     pub work: String,
-    pub kind: Kind,
+    /// Whether it must keep its budget on any machine.
+    pub binds: bool,
     pub budget: String,
     pub measured: String,
     /// What it took by what it may.
@@ -81,20 +72,19 @@ impl Budget {
         let share = match self.allowed {
             Allowed::Time(most) => measured / most.as_secs_f64(),
             Allowed::Size(most) | Allowed::AtMost(most, _) | Allowed::Count(most, _) => measured / most,
-            Allowed::Rate(least, _) | Allowed::AtLeast(least, _) => least / measured,
+            Allowed::Rate(least, _) | Allowed::AtLeast(least, _) | Allowed::Wish(least, _) => least / measured,
         };
         let (work, told) = (self.work.to_owned(), told.to_owned());
-        Row { work, kind: self.allowed.kind(), budget: self.allowed.told(), measured: told, share }
+        Row { work, binds: self.allowed.binds(), budget: self.allowed.told(), measured: told, share }
     }
 }
 
 impl Allowed {
-    fn kind(self) -> Kind {
+    fn binds(self) -> bool {
         match self {
-            Self::Time(_) | Self::Rate(..) => Kind::Time,
-            Self::Size(_) => Kind::Size,
-            Self::AtMost(..) | Self::AtLeast(..) => Kind::Ratio,
-            Self::Count(..) => Kind::Count,
+            Self::Time(_) | Self::Rate(..) => false, // another machine, or a busy one, has other times
+            Self::Wish(..) => false,
+            Self::Size(_) | Self::AtMost(..) | Self::AtLeast(..) | Self::Count(..) => true,
         }
     }
 
@@ -104,7 +94,7 @@ impl Allowed {
             Self::Rate(least, what) => format!("at least {least} {what} a second"),
             Self::Size(most) => format!("{most} MB"),
             Self::AtMost(times, what) => format!("{times} × {what}"),
-            Self::AtLeast(times, what) => format!("at least {times} × {what}"),
+            Self::AtLeast(times, what) | Self::Wish(times, what) => format!("at least {times} × {what}"),
             Self::Count(most, what) => format!("{most} {what}"),
         }
     }
@@ -118,7 +108,7 @@ impl Row {
 
     /// Whether it is over, and must not be on any machine.
     pub fn is_missed(&self) -> bool {
-        self.is_over() && self.kind != Kind::Time
+        self.is_over() && self.binds
     }
 
     pub fn line(&self) -> String {

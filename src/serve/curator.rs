@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::pulse::Part;
 use super::state::State;
@@ -12,7 +12,7 @@ use crate::gossip::UnixMs;
 use crate::history::History;
 use crate::journal::{Entry, Epoch, Event, Rules};
 use crate::snapshot::{Matter, RULES_VERSION, USELESS_AFTER_S, reachable};
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, timers};
 
 /// How often figures are made anew while the same epoch is served.
 const FIGURES_EVERY: Duration = Duration::from_secs(10);
@@ -72,12 +72,15 @@ pub(super) fn start(
         }
     }
     state.history_begins(&read(&history));
-    let (state, runtime) = (Arc::clone(state), Handle::current());
+    let (state, stop) = (Arc::clone(state), tasks.stop().clone());
     tasks.spawn_blocking("the history", move || {
-        let mut figures = Figures::default();
+        let (timers, mut figures) = (timers()?, Figures::default());
         loop {
-            figures.keep(&history, &state);
-            match runtime.block_on(tokio::time::timeout(LOOK_EVERY, commits.recv())) {
+            // Afterwards, another run may tell its own.
+            if !stop.is_cancelled() {
+                figures.keep(&history, &state);
+            }
+            match timers.block_on(async { timeout(LOOK_EVERY, commits.recv()).await }) {
                 Ok(Some(entries)) => take(&entries, &history, &next, &state),
                 Ok(None) => return Ok(()),
                 Err(_) => {} // quiet
@@ -116,8 +119,8 @@ fn apply(history: &RwLock<History>, entries: &[Entry], state: &State) {
 struct Figures(Option<(UnixMs, Option<Epoch>)>);
 
 impl Figures {
-    /// Makes them anew, if it is time: ages drift, whether anything is heard or not. Only reads the history, so no wallet
-    /// waits.
+    /// Makes them anew, if it is time: ages drift, whether anything is heard or not. No wallet waits: this only reads the
+    /// history, and whoever writes it, before whom other readers would have to wait, is the same thread.
     fn keep(&mut self, history: &RwLock<History>, state: &State) {
         let (now, served) = (state.clock().now(), state.served());
         let recent = |at: UnixMs| u128::from(now.0.abs_diff(at.0)) < FIGURES_EVERY.as_millis();

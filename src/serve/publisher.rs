@@ -14,7 +14,7 @@ use crate::gossip::{Clock, SystemClock};
 use crate::history::History;
 use crate::http::metrics::Stage;
 use crate::snapshot::{Cut, Folder, LeftOut, Served, cut};
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, timers};
 
 /// When to try again after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -29,10 +29,9 @@ pub(super) fn start(
     tasks: &Tasks,
 ) {
     let publisher = Publisher { history, folder, network, state };
-    let handle = tokio::runtime::Handle::current();
     tasks.spawn_blocking("the publisher", move || {
-        let mut failed = false;
-        while handle.block_on(next(&mut matters, failed)) {
+        let (timers, mut failed) = (timers()?, false);
+        while timers.block_on(next(&mut matters, failed)) {
             let Some(due) = matters.borrow_and_update().clone() else { continue };
             let published = publisher.publish(&due);
             if let Err(error) = &published {

@@ -64,8 +64,9 @@ pub fn differences(
 /// The same for the two snapshots of a view in version 2: a new wallet's and a returning one's. `updates_at` is where
 /// the updates begin in the first.
 ///
-/// What comes before them is the same in both, byte for byte, so the client reads it once, and then the updates of the one
-/// and, when it has forgotten these, of the other: between the two parts of a snapshot it keeps nothing but its graph.
+/// What comes before them is the same in both, byte for byte. So the client reads that, then the whole of the one and,
+/// when it has forgotten its updates, those of the other: between the parts of a snapshot it keeps nothing but its graph.
+/// It is told of the channels first, a second later than of the updates, for them to outlive these.
 pub(super) fn differences_of_both(
     view: &View,
     [full, returning]: [&[u8]; 2],
@@ -83,7 +84,7 @@ pub(super) fn differences_of_both(
     let client = Client::new(network, now_s);
     let told_s = [now_s, now_s.saturating_add(1)];
     client.reads(view, [head, &NONE].concat(), told_s[1])?;
-    client.reads(view, updates_alone(head, updates), told_s[0])?;
+    client.reads(view, full.to_vec(), told_s[0])?;
     let mut found = client.differences(view, Version::V2, told_s[0])?;
     if client.forgets_updates_before(told_s[1]) {
         client.reads(view, updates_alone(head, returning_updates), told_s[1])?;

@@ -275,3 +275,21 @@ fn updates_that_are_said_to_begin_elsewhere_are_refused() {
     // Where that is nowhere, each is read alone.
     assert_eq!(check(usize::MAX), Ok(Differences::default()));
 }
+
+#[test]
+fn what_nobody_reads_before_the_updates_is_no_part_of_a_snapshot() {
+    let view = chain_of(50);
+    let chain = ChainHash::using_genesis_block_const(NETWORK);
+    let returning = Contents::full(&view).with_departed(&[ShortChannelId(3)]);
+    // A client that stops there takes it for a count of updates: of none.
+    for strange in [1, 4, 8] {
+        let bodies = [&Contents::full(&view), &returning].map(|contents| {
+            let (mut bytes, updates_at) = encode_apart(contents, chain, Version::V2).expect("small enough");
+            bytes.splice(updates_at..updates_at, vec![0; strange]);
+            (bytes, updates_at + strange)
+        });
+        let [(full, updates_at), (returning, _)] = &bodies;
+        let found = differences_of_both(&view, [full, returning], *updates_at, NETWORK, now_s());
+        assert!(found.is_err() || found.is_ok_and(|found| found.channels.len() == view.channels.len()), "{strange}");
+    }
+}
