@@ -107,8 +107,8 @@ fn answer(options: &TuneOptions, asked: &Asked, stop: CancellationToken) -> anyh
     progress.end();
     ensure!(
         simulated.given_up < question.payments,
-        "no payment of {:?} sat finds a route in {}: name others with --amounts",
-        question.amounts_sat,
+        "no payment of {} finds a route in {}: name others with --amounts",
+        words::amounts(&question.amounts_sat),
         names.join(", ")
     );
     let drift = Drift::of(&past, question.span, &question.intervals);
@@ -146,7 +146,7 @@ fn fit(asked: &Asked, complete_from: Option<UnixMs>, told: (UnixMs, UnixMs)) -> 
         asked.intervals.iter().partition(|interval| **interval * TIMES_AN_INTERVAL <= whole);
     ensure!(
         !intervals.is_empty(),
-        "{known}; what is looked at begins at {} and ends at {}, and the shortest interval, {}, needs {}",
+        "what is known and looked at is from {} to {}, and the shortest interval, {}, needs {}",
         rfc_3339(from.secs()),
         rfc_3339(to.secs()),
         text::time(asked.intervals[0]), // there is one

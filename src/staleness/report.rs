@@ -255,8 +255,8 @@ impl Recommendation {
         let payments = text::grouped(row.outcome.payments as usize);
         if longest.outcome.succeeded == longest.outcome.payments {
             return format!(
-                "{long}: none of {payments} payments fails even there; if what was read is of one moment, without the changes \
-                 after it, read more"
+                "{long}: none of {payments} payments fails even there; take more --payments or, if what was read is of one \
+                 moment, what changed after it"
             );
         }
         let Some(benefit) = self.benefit else {

@@ -181,7 +181,7 @@ fn what_cannot_be_answered_is_said_in_a_sentence() {
         &[file],
         &["--intervals", "24h"],
         1,
-        &["the shortest interval, 24h, needs 4d", "the network is known from"],
+        &["the shortest interval, 24h, needs 4d", "what is known and looked at is from"],
     );
     for ends in [["--from", "2100-01-01T00:00:00Z"], ["--to", "9"]] {
         refused(&[file], &ends, 1, &["the network is known from", "nothing to look at with these --from and --to"]);
@@ -194,7 +194,7 @@ fn what_cannot_be_answered_is_said_in_a_sentence() {
         &[file],
         &["--amounts", "1000000M", "--intervals", "1m", "--payments", "3"],
         1,
-        &["--amounts", "finds a route"],
+        &["no payment of 1,000,000,000,000 sat finds a route", "--amounts"],
     );
     refused(&[file], &["--intervals", "soon"], 2, &["--intervals"]);
     refused(&[file, "--journal", "x"], &[], 2, &["--journal"]);

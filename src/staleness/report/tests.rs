@@ -62,7 +62,11 @@ fn where_payments_tell_nothing_apart_the_sentence_says_so() {
         assert!(this.sentence.starts_with(told) && this.sentence.contains("--payments"), "{}", this.sentence);
     }
     let this = recommended(&[(10, 0), (86_400, 0)]);
-    assert!(this.sentence.starts_with("24h: none of 2,000 payments fails even there; if "), "{}", this.sentence);
+    assert!(
+        this.sentence.starts_with("24h: none of 2,000 payments fails even there; take more --payments or"),
+        "{}",
+        this.sentence
+    );
     let alone = recommended(&[(600, 20)]);
     assert_eq!(alone.sentence, "10m: 1.0 % of payments fail; name more --intervals to compare it with");
 }
