@@ -89,7 +89,8 @@ fn answer(options: &TuneOptions, asked: &Asked, stop: CancellationToken) -> anyh
     let progress = Progress::new(stop);
     let now_s = SystemClock.now().secs();
     let opened = source::open(options, asked, &progress)?;
-    let mut meter = Meter::new(opened.span(), &asked.intervals, options.terms.graph);
+    let (begin, end) = opened.span();
+    let mut meter = Meter::new((begin, asked.until(end)), &asked.intervals, options.terms.graph);
     let Told { names, past, propagation, span } = opened.read(asked, &mut meter, &progress)?;
     let Fitting { span, intervals, left_out } = fit(asked, past.complete_from(), span)?;
     let question = Question {
@@ -106,8 +107,8 @@ fn answer(options: &TuneOptions, asked: &Asked, stop: CancellationToken) -> anyh
     progress.end();
     ensure!(
         simulated.given_up < question.payments,
-        "no payment of {:?} sat finds a route in {}: name others with --amounts",
-        question.amounts_sat,
+        "no payment of {} finds a route in {}: name others with --amounts",
+        words::amounts(&question.amounts_sat),
         names.join(", ")
     );
     let drift = Drift::of(&past, question.span, &question.intervals);
@@ -135,22 +136,34 @@ struct Fitting {
 fn fit(asked: &Asked, complete_from: Option<UnixMs>, told: (UnixMs, UnixMs)) -> anyhow::Result<Fitting> {
     let complete =
         complete_from.context("no channel is known in both directions: there is nothing to pay through")?;
-    let ms = |seconds: u32| UnixMs(u64::from(seconds) * 1_000);
-    let to = asked.to.map_or(told.1, |to| ms(to).min(told.1));
+    let to = asked.until(told.1);
     let week = UnixMs(to.0.saturating_sub(LOOKED_AT.as_millis() as u64));
     let from = asked.from.map_or(week, ms).max(complete);
+    let known = format!("the network is known from {} to {}", rfc_3339(complete.secs()), rfc_3339(told.1.secs()));
+    ensure!(from < to, "{known}: there is nothing to look at with these --from and --to");
     let whole = to.since(from);
     let (intervals, left_out): (Vec<_>, Vec<_>) =
         asked.intervals.iter().partition(|interval| **interval * TIMES_AN_INTERVAL <= whole);
     ensure!(
         !intervals.is_empty(),
-        "the network is known from {} to {}, and the shortest interval, {}, needs {}",
+        "what is known and looked at is from {} to {}, and the shortest interval, {}, needs {}",
         rfc_3339(from.secs()),
         rfc_3339(to.secs()),
         text::time(asked.intervals[0]), // there is one
         text::time(asked.intervals[0] * TIMES_AN_INTERVAL)
     );
     Ok(Fitting { span: (from, to), intervals, left_out })
+}
+
+fn ms(seconds: u32) -> UnixMs {
+    UnixMs(u64::from(seconds) * 1_000)
+}
+
+impl Asked {
+    /// Up to when to look at what ends at `end`.
+    fn until(&self, end: UnixMs) -> UnixMs {
+        self.to.map_or(end, |to| ms(to).min(end))
+    }
 }
 
 impl Watcher for Progress {

@@ -15,9 +15,9 @@ running.
 
 At an interval, the server cuts an epoch that often, and wallets fetch it that often, each in a rhythm of its own: what a
 wallet goes by is one interval old on average, and what the server knows is as old as gossip's way to it. Wallets find
-routes with LDK's router and its default scorer, without memory; a payment is tried once, and each hop is held against what
-its node charged then. Channels' balances are not known to gossip, and no payment fails for them. docs/tuning.md has all
-that is assumed, and why.
+routes with LDK's router and its default scorer, without memory: one path, or parts where no path takes the whole amount.
+A payment is tried once, and each hop is held against what its node charged then. Channels' balances are not known to
+gossip, and no payment fails for them. docs/tuning.md has all that is assumed, and why.
 
 Stale fees: the share of directions, by capacity, whose fee as a wallet knows it is below the one in force.
 
@@ -49,7 +49,7 @@ pub struct TuneOptions {
     /// have them, such as 0s:9,10m:1
     #[arg(long, value_name = "TIMES", value_delimiter = ',', value_parser = parse_grace, default_value = "0s:9,10m:1")]
     pub grace: Vec<(Duration, u32)>,
-    /// How long gossip takes to reach the server on average, where that is not recorded
+    /// How long gossip takes to reach the server on average, where that is not recorded, or cannot be right (over 1h)
     #[arg(long, value_name = "TIME", value_parser = parse_propagation, default_value = "2m")]
     pub propagation: Duration,
     /// What chance begins with

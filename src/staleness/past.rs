@@ -79,16 +79,22 @@ impl Past {
         self.channels.iter().flat_map(|channel| &channel.directions).map(Vec::len).sum()
     }
 
-    /// From when nine in ten of the channels that were ever known in both directions were: what is before that is the
-    /// server's first sync, or a recording's first messages. `None` if there is no such channel.
+    /// From when nine tenths were known of the most channels that were ever known, in both directions, at one time: what
+    /// is before that is the server's first sync, or a recording's first messages. `None` if there is no such channel.
     pub fn complete_from(&self) -> Option<UnixMs> {
-        let known = |channel: &Channel| {
+        let ends = |channel: &Channel| {
             let [one, two] = channel.directions.each_ref().map(|versions| versions.first());
-            Some(one?.known.max(two?.known).max(channel.announced))
+            let known = one?.known.max(two?.known).max(channel.announced);
+            (known < channel.known_ended).then_some([(known, 1_i64), (channel.known_ended, -1)])
         };
-        let mut known: Vec<UnixMs> = self.channels.iter().filter_map(known).collect();
-        known.sort_unstable();
-        known.get(known.len().saturating_sub(1) * 9 / 10).copied()
+        let mut ends: Vec<(UnixMs, i64)> = self.channels.iter().filter_map(ends).flatten().collect();
+        ends.sort_unstable();
+        let mut sizes = ends.iter().scan(0, |size, (at, by)| {
+            *size += by;
+            Some((*at, *size))
+        });
+        let most = sizes.clone().map(|(_, size)| size).max()?;
+        sizes.find(|(_, size)| size * 10 >= most * 9).map(|(at, _)| at)
     }
 
     /// How long the way of updates was on average that came to the server in this time; `None` if none came.

@@ -252,11 +252,17 @@ impl Recommendation {
         if shortest.interval_s == longest.interval_s {
             return format!("{this}: {this_fails} of payments fail; name more --intervals to compare it with");
         }
-        let Some(benefit) = self.benefit else {
-            let payments = text::grouped(row.outcome.payments as usize);
+        let payments = text::grouped(row.outcome.payments as usize);
+        if longest.outcome.succeeded == longest.outcome.payments {
             return format!(
-                "{long}: {payments} payments do not tell it from any shorter interval ({long_fails} of them fail; {short_fails} at \
-                 {short})"
+                "{long}: none of {payments} payments fails even there; take more --payments or, if what was read is of one \
+                 moment, what changed after it"
+            );
+        }
+        let Some(benefit) = self.benefit else {
+            return format!(
+                "{long}: {payments} payments do not tell it from {short} ({long_fails} of them fail; {short_fails} at {short}); \
+                 with more --payments it may be another"
             );
         };
         if row.interval_s == shortest.interval_s {
@@ -267,7 +273,7 @@ impl Recommendation {
         format!(
             "{this}: {} of the benefit of {short} at {} of its bytes with full snapshots, {} with deltas ({this_fails} of payments \
              fail; {short_fails} at {short}, {long_fails} at {long})",
-            percent(benefit),
+            percent(benefit.min(1.0)), // beyond that is chance
             percent(self.full_bytes_share),
             percent(self.delta_bytes_share)
         )
@@ -302,3 +308,6 @@ fn wilson(of: u32, all: u32) -> [f64; 2] {
     let whole = 1.0 + Z * Z / n;
     [((centre - half) / whole).max(0.0), ((centre + half) / whole).min(1.0)]
 }
+
+#[cfg(test)]
+mod tests;

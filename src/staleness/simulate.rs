@@ -111,10 +111,10 @@ struct Settled {
     live: Result<(), Cause>,
 }
 
-/// What became of a payment at one of the intervals.
+/// What became of a payment at one of the intervals; both by their places. There may be millions.
 struct Tried {
-    payment: Payment,
-    interval: usize,
+    settled: u32,
+    interval: u32,
     outcome: Result<(), Cause>,
 }
 
@@ -140,7 +140,8 @@ pub fn simulate(
         simulated.live[question.amount_of(one.payment)].count(one.live);
     }
     for one in scene.try_all(&settled)? {
-        simulated.intervals[one.interval][question.amount_of(one.payment)].count(one.outcome);
+        let amount = question.amount_of(settled[one.settled as usize].payment);
+        simulated.intervals[one.interval as usize][amount].count(one.outcome);
     }
     Ok(simulated)
 }
@@ -207,16 +208,16 @@ impl<'a, W: Watcher> Scene<'a, W> {
 
     /// What becomes of each payment at each interval.
     fn try_all(&self, settled: &[Settled]) -> Result<Vec<Tried>, Interrupted> {
-        let intervals = || self.question.intervals.iter().copied().enumerate();
-        let mut moments: Vec<_> = settled
-            .iter()
-            .flat_map(|one| intervals().map(|(n, interval)| (self.question.told(one.payment, interval), (*one, n))))
-            .collect();
-        moments.sort_by_key(|(told, (one, interval))| (*told, one.payment.number, *interval));
-        self.moment_by_moment(moments, |wallet, told, (one, interval)| {
+        let told = |one: &Settled, interval: Duration| self.question.told(one.payment, interval);
+        let intervals = || self.question.intervals.iter().zip(0..);
+        let at_each = |(one, place)| intervals().map(move |(interval, n)| (told(one, *interval), (place, n)));
+        let mut moments: Vec<(UnixMs, (u32, u32))> = settled.iter().zip(0..).flat_map(at_each).collect();
+        moments.sort_unstable();
+        self.moment_by_moment(moments, |wallet, told, (place, interval)| {
+            let one = &settled[place as usize];
             let route = wallet.route(&one.wish).ok_or(Cause::NoRoute);
             let outcome = route.and_then(|route| self.court.judge(&route, told, one.payment.at));
-            Tried { payment: one.payment, interval, outcome }
+            Tried { settled: place, interval, outcome }
         })
     }
 

@@ -22,8 +22,9 @@ use crate::gossip::{Direction, NodeId, Policy, ShortChannelId, UnixMs};
 use crate::snapshot::Quiet;
 
 /// LDK refuses updates that are older than two weeks by the system's clock, or more than a day ahead: those of the first
-/// moment are stamped this long before now, and each further moment's a second later.
-const STAMPED_BACK_S: u32 = 13 * 24 * 3600;
+/// moment are stamped this long before the simulation begins, and each further moment's a second later. So it may take
+/// twelve days.
+const STAMPED_BACK_S: u32 = 24 * 3600;
 
 /// When which channels change, in order: what [`Past`] says, by time.
 pub(super) struct Turns(Vec<(UnixMs, u32)>);
@@ -188,9 +189,9 @@ fn invoice_features() -> Bolt11InvoiceFeatures {
     features
 }
 
-/// The wallet's one channel, unannounced, with enough in it.
+/// The wallet's one channel, unannounced, with enough in it: all that there will ever be.
 fn own_channel(lsp: PublicKey) -> ChannelDetails {
-    const PLENTY_MSAT: u64 = 100_000_000_000;
+    const PLENTY_MSAT: u64 = 21_000_000 * 100_000_000 * 1_000;
     ChannelDetails {
         channel_id: ChannelId::new_zero(),
         counterparty: ChannelCounterparty {

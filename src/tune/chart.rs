@@ -110,7 +110,7 @@ fn head<B: DrawingBackend>(report: &Report, sheet: &Sheet<B>) -> Result<i32, Fau
         "{}; {} payments of {}; {} channels; gossip takes {}",
         words::span(model),
         grouped(model.payments as usize),
-        words::amounts(model),
+        words::amounts(&model.amounts_sat),
         grouped(model.channels),
         words::gossip(model)
     );

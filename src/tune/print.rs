@@ -43,7 +43,11 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ),
         (
             "payments",
-            format!("{} at each interval, of {}{given_up}", grouped(model.payments as usize), words::amounts(model)),
+            format!(
+                "{} at each interval, of {}{given_up}",
+                grouped(model.payments as usize),
+                words::amounts(&model.amounts_sat)
+            ),
         ),
         ("grace", format!("an older fee is honoured by {}", words::grace(model))),
         ("gossip", format!("takes {} (seed {})", words::gossip(model), model.seed)),

@@ -41,6 +41,7 @@ pub(super) fn short(number: f64) -> String {
     match number.abs() {
         whole if whole.fract() == 0.0 && whole < 1e6 => grouped_f64(number),
         small if small < 0.000_5 => format!("{number:.1e}"),
+        small if small < 0.099_5 => format!("{number:.3}"),
         small if small < 9.995 => format!("{number:.2}"),
         small if small < 99.95 => format!("{number:.1}"),
         small if small < 1e6 => grouped_f64(number),
@@ -76,8 +77,8 @@ fn rounded(seconds: u64) -> u64 {
 }
 
 /// `1,000, 10,000 and 100,000 sat`.
-pub(super) fn amounts(model: &Model) -> String {
-    let sats: Vec<String> = model.amounts_sat.iter().map(|sat| grouped(*sat as usize)).collect();
+pub(super) fn amounts(sats: &[u64]) -> String {
+    let sats: Vec<String> = sats.iter().map(|sat| grouped(*sat as usize)).collect();
     format!("{} sat", list(&sats))
 }
 

@@ -273,6 +273,23 @@ fn a_channel_that_goes_is_missed_until_wallets_hear_of_it() {
 }
 
 #[test]
+fn a_network_whose_channels_come_and_go_is_complete_when_most_of_it_is_known() {
+    let mut toy = Toy::new(Duration::ZERO);
+    for n in 0..10 {
+        toy.open(n, [0, 1], 10 * n as u32);
+        toy.charge(n, 10 * n as u32, &policy(1_000));
+    }
+    for (day, n) in (1..DAYS).zip(10..) {
+        toy.at(day * DAY_S, &Fact::Closed { scid: scid((n - 10) << 40), reason: Closing::Recorded });
+        toy.open(n, [0, 1], day * DAY_S);
+        toy.charge(n, day * DAY_S, &policy(1_000));
+    }
+    let ninth = UnixMs(u64::from(START_S + 80) * 1_000);
+    assert_eq!(toy.0.finish().complete_from(), Some(ninth));
+    assert_eq!(Toy::new(Duration::ZERO).0.finish().complete_from(), None);
+}
+
+#[test]
 fn the_way_of_gossip_fails_even_a_wallet_that_hears_everything() {
     let past = Toy::daily(rising, minutes(60));
     let question = question(hours(&[1.0]), Duration::ZERO);

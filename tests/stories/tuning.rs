@@ -16,9 +16,14 @@ const INTERVALS: [u64; 4] = [60, 600, 3_600, 10_800];
 
 /// A recording of a day in which somebody changes a fee, or repeats it, every four minutes.
 fn a_day(network: &Network) -> Vec<u8> {
+    hours(network, 24)
+}
+
+/// The day's first hours.
+fn hours(network: &Network, hours: u32) -> Vec<u8> {
     let at = |n: u32| UnixMs(u64::from(START_S + n * 240) * 1_000);
     let mut later = self::network(network.channels().len());
-    let talk: Vec<Bytes> = (0..24 * 15).map(|n| later.next_update(at(n))).collect();
+    let talk: Vec<Bytes> = (0..hours * 15).map(|n| later.next_update(at(n))).collect();
     recording(network, &talk)
 }
 
@@ -110,6 +115,20 @@ fn a_journal_that_was_replayed_from_a_recording_tells_the_same() {
 }
 
 #[test]
+fn what_came_after_the_time_that_is_looked_at_changes_no_figure() {
+    let place = Place::new();
+    let network = network(40);
+    let until = (START_S + 11 * 3_600).to_string();
+    let flags = ["--payments", "30", "--intervals", "10m,2h", "--to", &until, "--json"];
+    let tuned = |name: &str, bytes: &[u8]| {
+        let file = place.file(name, bytes);
+        let answer = figures(json_of(&tune(&[file.to_str().expect("text")], &place.path("."), &flags)));
+        ["live", "intervals", "recommendation"].map(|part| answer[part].clone())
+    };
+    assert_eq!(tuned("a-day", &a_day(&network)), tuned("half-a-day", &hours(&network, 12)));
+}
+
+#[test]
 fn the_journal_of_a_running_service_is_read_beside_it() {
     story(async {
         let mut world = World::new(40).await;
@@ -162,8 +181,11 @@ fn what_cannot_be_answered_is_said_in_a_sentence() {
         &[file],
         &["--intervals", "24h"],
         1,
-        &["the shortest interval, 24h, needs 4d", "the network is known from"],
+        &["the shortest interval, 24h, needs 4d", "what is known and looked at is from"],
     );
+    for ends in [["--from", "2100-01-01T00:00:00Z"], ["--to", "9"]] {
+        refused(&[file], &ends, 1, &["the network is known from", "nothing to look at with these --from and --to"]);
+    }
     refused(&[file], &["--network", "bitcoin"], 2, &["--network"]);
     refused(&[file], &["--to", "5", "--from", "9"], 1, &["--to", "is not after --from"]);
     refused(&[file], &["--grace", "10m:0"], 1, &["--grace"]);
@@ -172,7 +194,7 @@ fn what_cannot_be_answered_is_said_in_a_sentence() {
         &[file],
         &["--amounts", "1000000M", "--intervals", "1m", "--payments", "3"],
         1,
-        &["--amounts", "finds a route"],
+        &["no payment of 1,000,000,000,000 sat finds a route", "--amounts"],
     );
     refused(&[file], &["--intervals", "soon"], 2, &["--intervals"]);
     refused(&[file, "--journal", "x"], &[], 2, &["--journal"]);
