@@ -137,8 +137,7 @@ fn fit(asked: &Asked, complete_from: Option<UnixMs>, told: (UnixMs, UnixMs)) -> 
     let complete =
         complete_from.context("no channel is known in both directions: there is nothing to pay through")?;
     let to = asked.until(told.1);
-    let week = UnixMs(to.0.saturating_sub(LOOKED_AT.as_millis() as u64));
-    let from = asked.from.map_or(week, ms).max(complete);
+    let from = asked.since(told.1).max(complete);
     let known = format!("the network is known from {} to {}", rfc_3339(complete.secs()), rfc_3339(told.1.secs()));
     ensure!(from < to, "{known}: there is nothing to look at with these --from and --to");
     let whole = to.since(from);
@@ -160,6 +159,12 @@ fn ms(seconds: u32) -> UnixMs {
 }
 
 impl Asked {
+    /// From when on it is looked at, of what was told until `end`.
+    fn since(&self, end: UnixMs) -> UnixMs {
+        let week = UnixMs(self.until(end).0.saturating_sub(LOOKED_AT.as_millis() as u64));
+        self.from.map_or(week, ms)
+    }
+
     /// Up to when to look at what ends at `end`.
     fn until(&self, end: UnixMs) -> UnixMs {
         self.to.map_or(end, |to| ms(to).min(end))

@@ -157,12 +157,15 @@ pub struct Chronicle {
     places: HashMap<ShortChannelId, u32>,
     /// By channel and direction, the time of the newest update; in unix seconds.
     newest_s: Vec<[u32; 2]>,
+    /// What was in force only before is of no interest.
+    from: UnixMs,
 }
 
 impl Chronicle {
-    pub fn new(propagation: Propagation) -> Self {
+    /// Of what there was before `from`, each direction's last two policies are kept: a journal may go back for months.
+    pub fn new(propagation: Propagation, from: UnixMs) -> Self {
         let past = Past { nodes: Vec::new(), channels: Vec::new() };
-        Self { propagation, past, node_places: HashMap::new(), places: HashMap::new(), newest_s: Vec::new() }
+        Self { propagation, past, node_places: HashMap::new(), places: HashMap::new(), newest_s: Vec::new(), from }
     }
 
     /// Takes the next fact, which was accepted at `seen`.
@@ -237,6 +240,9 @@ impl Chronicle {
         }
         let after = versions.last().map_or((UnixMs(0), UnixMs(0)), |last| (last.in_force, last.known));
         let (in_force, known) = (way.0.max(after.0), way.1.max(after.1));
+        if versions.len() == 2 && versions[1].known <= self.from {
+            versions.remove(0);
+        }
         versions.push(Version { policy, in_force, known, fresh_until_s });
     }
 

@@ -271,8 +271,8 @@ impl Recommendation {
             );
         }
         format!(
-            "{this}: {} of the benefit of {short} at {} of its bytes with full snapshots, {} with deltas ({this_fails} of payments \
-             fail; {short_fails} at {short}, {long_fails} at {long})",
+            "{this}: {} of the benefit of {short} at {} of its bytes and requests, with deltas {} of its bytes ({this_fails} of \
+             payments fail; {short_fails} at {short}, {long_fails} at {long})",
             percent(benefit.min(1.0)), // beyond that is chance
             percent(self.full_bytes_share),
             percent(self.delta_bytes_share)

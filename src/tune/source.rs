@@ -58,7 +58,7 @@ impl Opened {
             Opened::Recordings { read, .. } => read.surveys.iter().all(|survey| survey.has_arrivals),
         };
         let propagation = Propagation { recorded, mean: asked.propagation, seed: asked.seed };
-        let mut chronicle = Chronicle::new(propagation);
+        let mut chronicle = Chronicle::new(propagation, asked.since(span.1));
         let take = |seen: UnixMs, fact: Fact| {
             chronicle.take(seen, &fact);
             meter.take(seen, fact);

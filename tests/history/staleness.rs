@@ -42,9 +42,15 @@ fn policy(fee_base_msat: u32) -> Policy {
 struct Toy(Chronicle);
 
 impl Toy {
+    /// What was before this second is of no interest.
+    fn since(way: Duration, second: u32) -> Self {
+        let from = UnixMs(u64::from(START_S + second) * 1_000);
+        Self(Chronicle::new(Propagation { recorded: false, mean: way, seed: 1 }, from))
+    }
+
     /// Gossip takes so long on average.
     fn new(way: Duration) -> Self {
-        Self(Chronicle::new(Propagation { recorded: false, mean: way, seed: 1 }))
+        Self::since(way, 0)
     }
 
     fn at(&mut self, second: u32, fact: &Fact) {
@@ -316,6 +322,24 @@ fn what_is_stale_by_direction_is_the_intervals_share_of_the_day_too() {
             intervals[n]
         );
     }
+}
+
+#[test]
+fn what_was_long_before_is_forgotten_and_changes_no_figure() {
+    let daily = |from: u32| {
+        let mut toy = Toy::since(minutes(2), from);
+        toy.open(1, [0, 1], 0);
+        (0..DAYS).for_each(|day| toy.charge(1, day * DAY_S + 12_345 * u32::from(day > 0), &rising(day)));
+        toy.0.finish()
+    };
+    let later = |past: &Past| {
+        let asked = question(hours(&[0.5, 6.0]), minutes(10));
+        let from = UnixMs(u64::from(START_S + 15 * DAY_S) * 1_000);
+        simulated(past, &Question { span: (from, asked.span.1), payments: 500, ..asked })
+    };
+    let (whole, short) = (daily(0), daily(15 * DAY_S));
+    assert!(short.versions() < whole.versions() - 20, "{} of {}", short.versions(), whole.versions());
+    assert_eq!(later(&whole), later(&short));
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn the_longest_interval_that_keeps_95_percent_of_what_the_shortest_saves_is_take
     assert_eq!((this.interval_s, this.benefit.map(percent).as_deref()), (600, Some("96 %")));
     assert_eq!(
         this.sentence,
-        "10m: 96 % of the benefit of 10s at 1.7 % of its bytes with full snapshots, 13 % with deltas (1.2 % of payments fail; \
+        "10m: 96 % of the benefit of 10s at 1.7 % of its bytes and requests, with deltas 13 % of its bytes (1.2 % of payments fail; \
          1.0 % at 10s, 6.0 % at 24h)"
     );
     let this = recommended(&[(10, 20), (600, 26), (86_400, 120)]);

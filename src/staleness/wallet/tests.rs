@@ -103,7 +103,7 @@ fn a_wallet_moved_through_time_has_what_the_official_client_reads_then() {
         let mut network = Network::new(&topology, NetworkSpec::default(), start).expect("a network");
         let facts = life(&mut network, start, seed);
         let propagation = Propagation { recorded: true, mean: std::time::Duration::ZERO, seed };
-        let mut chronicle = Chronicle::new(propagation);
+        let mut chronicle = Chronicle::new(propagation, UnixMs(0));
         facts.iter().for_each(|(seen, fact)| chronicle.take(*seen, fact));
         let past = chronicle.finish();
         let turns = Turns::of(&past);
