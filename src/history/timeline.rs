@@ -66,9 +66,9 @@ impl<T> Timeline<T> {
         from: Ordinal,
         to: Ordinal,
     ) -> impl Iterator<Item = &'a Version<T>> {
-        let mut reached = false;
-        let versions = self.versions(past).skip_while(move |version| version.since > to);
-        versions.take_while(move |version| !std::mem::replace(&mut reached, version.since <= from))
+        let first = self.versions(past).find(|version| version.since <= to);
+        // The one beyond the last is not looked at: that would be a cache miss for each timeline.
+        std::iter::successors(first, move |version| past.get(version.older).filter(|_| version.since > from))
     }
 
     /// The versions, newest first.

@@ -6,7 +6,7 @@
 //! once in a cycle, on its own day; what a wallet may have forgotten all the same is announced again.
 
 use crate::gossip::{Direction, ShortChannelId};
-use crate::history::{Passage, Span};
+use crate::history::{NodeChanged, Passage, Span};
 
 use super::LeftOut;
 use super::contents::{Contents, ToldChannel, ToldNode, ToldUpdate, What};
@@ -122,13 +122,17 @@ impl<'a> Delta<'a> {
 
     /// What is told of a node, if anything is or an announcement names it.
     fn node(&self, number: u32, node: Node) -> Option<ToldNode> {
-        let changed = self.span.node_changed(number);
         let (id, details) = self.span.node(number);
         let left_out = self.left_out.node(&id);
         let details = details.filter(|_| left_out.is_none_or(|last| last < self.until));
         let all = !node.sure || node.renewed || left_out.is_some_and(|last| last >= self.since);
-        let features = details.clone().filter(|_| all || changed.features);
-        let addresses = details.filter(|_| all || changed.addresses);
+        // Looking back at what a node told takes long: only where something depends on it.
+        let changed = match details {
+            Some(_) if !all => self.span.node_changed(number),
+            _ => NodeChanged { features: true, addresses: true },
+        };
+        let features = details.clone().filter(|_| changed.features);
+        let addresses = details.filter(|_| changed.addresses);
         let told = node.announced || features.is_some() || addresses.is_some();
         told.then_some(ToldNode { id, features, addresses })
     }
