@@ -16,6 +16,8 @@ use crate::tasks::{Tasks, timers};
 
 /// How often figures are made anew while the same epoch is served.
 const FIGURES_EVERY: Duration = Duration::from_secs(10);
+/// Right after a cut, wallets come who want deltas: for so long, in seconds, they have the cores.
+const RUSH_S: u32 = 3;
 /// How often it is looked whether they are due, where nothing is committed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -124,7 +126,8 @@ impl Figures {
     fn keep(&mut self, history: &RwLock<History>, state: &State) {
         let (now, served) = (state.clock().now(), state.served());
         let recent = |at: UnixMs| u128::from(now.0.abs_diff(at.0)) < FIGURES_EVERY.as_millis();
-        if self.0.is_none_or(|(at, of)| of != served || !recent(at)) {
+        let rushed = served.is_some_and(|epoch| now.secs() < epoch.timestamp.saturating_add(RUSH_S));
+        if self.0.is_none_or(|(at, of)| of != served && !rushed || !recent(at)) {
             let _work = state.pulse().work(Part::History);
             state.figures_stale_fees(&read(history));
             self.0 = Some((now, served));

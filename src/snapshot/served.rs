@@ -17,7 +17,7 @@ use super::{Bodies, Snapshot, Version};
 use crate::history::History;
 
 /// How many bytes of deltas are kept …
-const KEPT_BYTES: u64 = 48 << 20;
+const KEPT_BYTES: u64 = 32 << 20;
 /// … and of what they were compressed to.
 const PACKED_BYTES: usize = 16 << 20;
 /// What an entry takes beside its bytes.
