@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::table::{Allowed, Budget};
-use Allowed::{AtLeast, AtMost, Count, Rate, Size, Time, Wish};
+use Allowed::{AtLeast, AtMost, Count, Rate, Size, Time, Wish, WishedSize};
 
 /// In the order of the table. What is not in it comes at the end, and nobody notices when it is lacking.
 pub const ORDER: [&Budget; 35] = [
@@ -70,7 +70,7 @@ pub const RESTART_ARCHIVE: Budget =
     restart("restart: to first answer, with an archive that lacks everything", Time(s(3)));
 pub const MEMORY: Budget =
     restart("memory, serving all this, resident after a thousand wallets came at once", Size(400.0));
-pub const MEMORY_PEAK: Budget = restart("the peak of that memory", Size(400.0));
+pub const MEMORY_PEAK: Budget = restart("the peak of that memory", WishedSize(400.0));
 pub const MEMORY_SHIPPING: Budget =
     restart("the peak of memory while six days are shipped to an archive", Size(400.0));
 

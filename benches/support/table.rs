@@ -25,6 +25,8 @@ pub enum Allowed {
     Rate(f64, &'static str),
     /// So many MB at most, of bytes or of memory.
     Size(f64),
+    /// The same, where that is a wish of ours and no promise.
+    WishedSize(f64),
     /// So many times what this takes in the same run, at most.
     AtMost(f64, &'static str),
     /// So many times what this does in the same run, at least.
@@ -71,7 +73,9 @@ impl Budget {
     pub fn row(&self, measured: f64, told: &str) -> Row {
         let share = match self.allowed {
             Allowed::Time(most) => measured / most.as_secs_f64(),
-            Allowed::Size(most) | Allowed::AtMost(most, _) | Allowed::Count(most, _) => measured / most,
+            Allowed::Size(most) | Allowed::WishedSize(most) | Allowed::AtMost(most, _) | Allowed::Count(most, _) => {
+                measured / most
+            }
             Allowed::Rate(least, _) | Allowed::AtLeast(least, _) | Allowed::Wish(least, _) => least / measured,
         };
         let (work, told) = (self.work.to_owned(), told.to_owned());
@@ -83,7 +87,7 @@ impl Allowed {
     fn binds(self) -> bool {
         match self {
             Self::Time(_) | Self::Rate(..) => false, // another machine, or a busy one, has other times
-            Self::Wish(..) => false,
+            Self::Wish(..) | Self::WishedSize(_) => false,
             Self::Size(_) | Self::AtMost(..) | Self::AtLeast(..) | Self::Count(..) => true,
         }
     }
@@ -92,7 +96,7 @@ impl Allowed {
         match self {
             Self::Time(most) => time(most),
             Self::Rate(least, what) => format!("at least {least} {what} a second"),
-            Self::Size(most) => format!("{most} MB"),
+            Self::Size(most) | Self::WishedSize(most) => format!("{most} MB"),
             Self::AtMost(times, what) => format!("{times} × {what}"),
             Self::AtLeast(times, what) | Self::Wish(times, what) => format!("at least {times} × {what}"),
             Self::Count(most, what) => format!("{most} {what}"),
