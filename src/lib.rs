@@ -11,7 +11,7 @@
 //!
 //! A room uses only rooms with lower numbers. [`uploads`] takes what is published elsewhere, too. [`serve`] wires them into the running service; [`demo`] runs that
 //! service on a network from [`synth`]. [`recording`] reads and writes recorded gossip, which [`replay`] takes the way of
-//! live gossip. [`staleness`] says how stale wallets' fees are at which interval. [`inspect`] and [`diff`] look into snapshots, of any server, which [`source`] fetches. [`health`] asks a service how it
+//! live gossip. [`staleness`] says how stale wallets' fees are at which interval, and [`tune`] asks it. [`inspect`] and [`diff`] look into snapshots, of any server, which [`source`] fetches. [`health`] asks a service how it
 //! is. [`cli`] and
 //! [`config`] say what the user wants; [`tasks`] owns what runs; [`text`] is about words.
 //!
